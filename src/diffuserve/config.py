@@ -1,0 +1,141 @@
+"""Every setting, typed and documented: from flags, `DIFFUSERVE_*` variables and `diffuserve.toml`, in this order.
+
+`Settings` is read once, by the command line, and taken apart by `wiring`; no room reads it on its own.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+from diffuserve.core.errors import ConfigurationError
+
+DEFAULT_MODEL = "emoji-mini"
+
+
+class ModelEntry(BaseModel):
+    """One `[[models]]` table: a checkpoint that requests may name."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
+    path: Annotated[str, Field(min_length=1)]
+    """A folder in diffusers layout, one `.safetensors` file, a hub id (`owner/name`), or `embedded:emoji-mini`."""
+    aliases: list[str] = []
+    description: str = ""
+    sampler: str | None = None
+    num_inference_steps: Annotated[int | None, Field(ge=1, le=1000)] = None
+    guidance_scale: Annotated[float | None, Field(ge=0, le=100)] = None
+    native_min: Annotated[int | None, Field(ge=8)] = None
+    """Shortest and longest side in pixels that the model draws well; known for the common families."""
+    native_max: Annotated[int | None, Field(ge=8)] = None
+
+
+class Settings(BaseSettings):
+    """The settings of one server."""
+
+    model_config = SettingsConfigDict(env_prefix="DIFFUSERVE_", env_nested_delimiter="__", extra="forbid")
+
+    # Where it listens
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 8000
+    """0 takes a free port."""
+    public_url: str | None = None
+    """What links begin with behind a proxy, for example https://draw.example.org; else the address the client used.
+    """
+    allow_anonymous: bool = False
+    """Listen on other addresses than loopback although nobody needs a key."""
+    cors_origins: list[str] = []
+    """Web pages of these origins may call the server; `*` is everybody."""
+    trusted_hosts: list[str] = []
+    """Further Host headers to accept on a loopback address."""
+
+    # Where things lie
+    data_dir: Path = Path("diffuserve-data")
+    database_url: str | None = None
+    """SQLAlchemy URL; default: a SQLite file in `data_dir`."""
+
+    # The engine
+    engine: Literal["local", "fake"] = "local"
+    model: str = DEFAULT_MODEL
+    """The default model: a name from `models`, a folder, a `.safetensors` file, or a hub id."""
+    models: list[ModelEntry] = []
+    device: str = "auto"
+    """`auto`, `cpu`, `cuda`, `cuda:1`, `mps`."""
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    threads: Annotated[int | None, Field(ge=1, le=512)] = None
+    """Processor threads of the engine; default: one for each physical core."""
+    max_batch: Annotated[int, Field(ge=2, le=256)] = 16
+    """Most rows in one forward pass; a picture with guidance takes two."""
+    reproducible: bool = False
+    """Pad every forward to `max_batch` rows: pictures are then equal bit for bit in any company, at the price of
+    speed."""
+    compile: bool = False
+    """`torch.compile` the UNet: slower to start, faster to draw."""
+    fake_step_seconds: Annotated[float, Field(ge=0, le=60)] = 0.0
+    """How long a step of the fake engine takes."""
+
+    # Limits
+    max_body_bytes: Annotated[int, Field(ge=1024)] = 48 * 2**20
+    max_input_pixels: Annotated[int, Field(ge=1)] = 40_000_000
+    """Largest input picture, width times height, before it is scaled down."""
+    max_queue: Annotated[int, Field(ge=1)] = 1000
+    """Jobs that wait; more are answered 'busy'."""
+    max_pixels: Annotated[int, Field(ge=64)] = 4096 * 4096
+    """Largest picture that can be asked for."""
+    link_seconds: Annotated[int, Field(ge=60)] = 7 * 86400
+    """How long a link to a result opens."""
+    shutdown_seconds: Annotated[float, Field(ge=0)] = 20.0
+    """How long running jobs may finish after SIGTERM; the rest is queued again."""
+    allow_private_urls: bool = False
+    """Fetch input pictures from private and local addresses too."""
+
+    # Manners of the plain dialect
+    plain_default_steps: Annotated[int, Field(ge=1, le=150)] = 30
+    plain_base64: bool = False
+    """Put `base64` beside `image_url` into every answer."""
+    plain_always_200: bool = False
+    """Answer failures with HTTP 200, as that API's first server did."""
+
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_json: bool = False
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        toml = TomlConfigSettingsSource(settings_cls, settings_cls.model_config.get("toml_file"))
+        return init_settings, env_settings, toml
+
+
+def load(config: Path | None = None, **flags: Any) -> Settings:
+    """Settings from flags that are not None, the environment, and `config` (default: ./diffuserve.toml where there is
+    one).
+
+    Raises ConfigurationError naming the setting and what it may be.
+    """
+    path = config or Path(os.environ.get("DIFFUSERVE_CONFIG", "diffuserve.toml"))
+    if config is not None and not path.is_file():
+        raise ConfigurationError(f"there is no configuration file {path}")
+
+    class FileSettings(Settings):
+        model_config = SettingsConfigDict(toml_file=path)
+
+    try:
+        settings = FileSettings(**{k: v for k, v in flags.items() if v is not None})
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"])
+        raise ConfigurationError(f"setting {name}: {first['msg'].lower()} (got {first.get('input')!r})") from None
+    except ValueError as error:  # a TOML file that does not parse
+        raise ConfigurationError(f"{path} is not valid TOML: {error}") from None
+    return Settings.model_construct(**{name: getattr(settings, name) for name in Settings.model_fields})
