@@ -1,0 +1,26 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("diffusers")
+
+from diffuserve.core.model import Family
+from support import tiny_models
+from support.studio import Studio
+
+
+@pytest.fixture(scope="session")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[Family, Path]:
+    """One random model of each family on disk."""
+    root = tmp_path_factory.mktemp("models")
+    return {
+        Family.SD15: tiny_models.save_sd15(root / "sd15"),
+        Family.SDXL: tiny_models.save_sdxl(root / "sdxl"),
+    }
+
+
+@pytest.fixture(scope="session")
+def studios(folders: dict[Family, Path]) -> dict[Family, Studio]:
+    return {family: Studio(tiny_models.info(folder, family)) for family, folder in folders.items()}
