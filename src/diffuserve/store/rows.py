@@ -1,0 +1,101 @@
+"""Jobs and artifacts to rows and back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from pydantic import TypeAdapter
+from sqlalchemy import Row
+
+from diffuserve.core.job import Artifact, Job, JobError, JobStatus, Usage
+from diffuserve.core.request import ResolvedRequest
+
+_REQUEST = TypeAdapter(ResolvedRequest)
+_NOTES = TypeAdapter(tuple[str, ...])
+_USAGE = TypeAdapter(Usage)
+
+# The bytes of an input picture lie in the blob store; the row keeps its digest and size.
+_ELSEWHERE = {"init_image": {"data"}}
+
+
+def job_to_row(job: Job) -> dict[str, Any]:
+    """The values of a `jobs` row for a job that nobody owns."""
+    return {
+        "id": job.id,
+        "account": job.account,
+        "dialect": job.dialect,
+        "request": _REQUEST.dump_json(job.request, exclude=_ELSEWHERE).decode(),
+        "status": job.status.value,
+        "created_at": job.created_at,
+        "started_at": job.started_at,
+        "finished_at": job.finished_at,
+        "attempts": job.attempts,
+        "crashes": job.crashes,
+        "notes": notes_to_text(job.notes),
+        "usage": usage_to_text(job.usage),
+        "error_code": job.error.code if job.error else None,
+        "error_message": job.error.message if job.error else None,
+    }
+
+
+def row_to_job(row: Row[Any], artifacts: Iterable[Artifact] = ()) -> Job:
+    return Job(
+        id=row.id,
+        account=row.account,
+        dialect=row.dialect,
+        request=_REQUEST.validate_json(row.request),
+        status=JobStatus(row.status),
+        created_at=row.created_at,
+        started_at=row.started_at,
+        finished_at=row.finished_at,
+        attempts=row.attempts,
+        crashes=row.crashes,
+        artifacts=tuple(artifacts),
+        notes=text_to_notes(row.notes),
+        usage=_USAGE.validate_json(row.usage) if row.usage else Usage(),
+        error=JobError(row.error_code, row.error_message) if row.error_code else None,
+    )
+
+
+def artifact_to_row(job_id: int, artifact: Artifact) -> dict[str, Any]:
+    return {
+        "id": artifact.id,
+        "job_id": job_id,
+        "index": artifact.index,
+        "blob_key": artifact.blob_key,
+        "media_type": artifact.media_type,
+        "size": artifact.size,
+        "width": artifact.width,
+        "height": artifact.height,
+        "seed": str(artifact.seed),
+        "digest": artifact.digest,
+    }
+
+
+def row_to_artifact(row: Row[Any]) -> Artifact:
+    # By name in the mapping: `row.index` is a method of every sequence.
+    values = row._mapping
+    return Artifact(
+        id=values["id"],
+        index=values["index"],
+        blob_key=values["blob_key"],
+        media_type=values["media_type"],
+        size=values["size"],
+        width=values["width"],
+        height=values["height"],
+        seed=int(values["seed"]),
+        digest=values["digest"],
+    )
+
+
+def notes_to_text(notes: tuple[str, ...]) -> str:
+    return _NOTES.dump_json(notes).decode()
+
+
+def text_to_notes(text: str) -> tuple[str, ...]:
+    return _NOTES.validate_json(text)
+
+
+def usage_to_text(usage: Usage) -> str:
+    return _USAGE.dump_json(usage).decode()
