@@ -1,0 +1,135 @@
+"""The native dialect's endpoints."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query
+from starlette.requests import Request
+from starlette.responses import Response
+
+from diffuserve.core.errors import DeadlineExceeded, JobNotFound
+from diffuserve.core.job import Artifact, Job
+from diffuserve.dialects.base import Rooms, base_url
+from diffuserve.dialects.endpoint import attend, dialect_router, principal
+from diffuserve.dialects.native import render, wire
+from diffuserve.dialects.native.errors import render_error
+from diffuserve.dialects.native.events import LAST_ID, event_stream
+from diffuserve.dialects.native.parse import read_body, to_request
+
+MAX_WAIT = 3600.0
+
+_EVENTS = {
+    "description": "`started`, then `progress` and `preview` as they come, at last one of `succeeded`, `failed` and "
+    "`canceled` with the whole job. Comments keep the connection alive.",
+    "content": {
+        "text/event-stream": {
+            "schema": {"type": "string"},
+            "example": 'event: progress\ndata: {"done": 5, "total": 20}\n\n',
+        }
+    },
+}
+
+
+def _problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    schema = {"schema": {"$ref": "#/components/schemas/Problem"}}
+    return {status: {"model": wire.Problem, "content": {"application/problem+json": schema}} for status in statuses}
+
+
+def build(rooms: Rooms) -> APIRouter:
+    router = dialect_router(rooms, "Native", render_error)
+
+    @router.post(
+        "/jobs",
+        operation_id="native_submit_job",
+        summary="Submit a job",
+        status_code=202,
+        response_model=wire.JobView,
+        responses={
+            200: {"model": wire.JobView, "description": "The job ended while the caller waited"},
+            **_problems(400, 413, 415, 503),
+        },
+        openapi_extra=wire.body_schema(),
+    )
+    async def submit(
+        request: Request,
+        wait: Annotated[
+            float,
+            Query(ge=0, le=MAX_WAIT, description="Seconds to wait for the end. Hanging up meanwhile cancels the job."),
+        ] = 0.0,
+    ) -> Response:
+        wish = await to_request(await read_body(request), rooms)
+        who = principal(request)
+        job = await rooms.jobs.submit(who, "native", wish)
+        if wait > 0:
+            try:
+                job = await attend(rooms, request, job, wait)
+            except DeadlineExceeded:
+                job = await rooms.jobs.get(who, job.id)
+        location = {"location": f"{request.url.path}/{job.id}"}
+        return show(request, job, 200 if job.status.ended else 202, location)
+
+    @router.get(
+        "/jobs/{job_id}",
+        operation_id="native_get_job",
+        summary="Look at a job",
+        response_model=wire.JobView,
+        responses=_problems(404),
+    )
+    async def get(job_id: str, request: Request) -> Response:
+        return show(request, await rooms.jobs.get(principal(request), number(job_id)))
+
+    @router.delete(
+        "/jobs/{job_id}",
+        operation_id="native_cancel_job",
+        summary="Cancel a job; one that has ended stays as it is",
+        response_model=wire.JobView,
+        responses=_problems(404),
+    )
+    async def cancel(job_id: str, request: Request) -> Response:
+        return show(request, await rooms.jobs.cancel(principal(request), number(job_id)))
+
+    @router.get(
+        "/jobs/{job_id}/events",
+        operation_id="native_job_events",
+        summary="Follow a job",
+        response_class=Response,
+        responses={200: _EVENTS, **_problems(404)},
+    )
+    async def events(job_id: str, request: Request) -> Response:
+        if request.headers.get("last-event-id") == LAST_ID:
+            return Response(status_code=204)
+        # A job that is not there must be answered before the stream begins.
+        job = await rooms.jobs.get(principal(request), number(job_id))
+        return event_stream(rooms.jobs.watch(principal(request), job.id), links(request), rooms.clock)
+
+    @router.get("/models", operation_id="native_models", summary="Models", response_model=wire.ModelList)
+    async def models(request: Request) -> Response:
+        return render.reply(render.model_list(rooms.jobs.catalog))
+
+    @router.get(
+        "/samplers",
+        operation_id="native_samplers",
+        summary="Samplers, schedules, and names that stand for others",
+        response_model=wire.SamplerList,
+    )
+    async def samplers(request: Request) -> Response:
+        return render.reply(render.sampler_list())
+
+    def show(request: Request, job: Job, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+        return render.reply(render.job_view(job, links(request), rooms.jobs.progress(job.id)), status, headers)
+
+    def links(request: Request) -> Callable[[Artifact], str]:
+        base = base_url(request)
+        return lambda artifact: rooms.links.url(artifact, base)
+
+    return router
+
+
+def number(job_id: str) -> int:
+    """The id of the job that a path names. Raises JobNotFound for what cannot be one."""
+    if not re.fullmatch(r"[0-9]{1,19}", job_id) or int(job_id) >= 2**63:
+        raise JobNotFound(job_id)
+    return int(job_id)

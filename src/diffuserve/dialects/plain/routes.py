@@ -1,0 +1,102 @@
+"""The plain dialect's endpoints."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from functools import partial
+from typing import Any
+
+from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import Response
+
+from diffuserve.core.job import Job
+from diffuserve.dialects.base import Rooms, base_url
+from diffuserve.dialects.bodies import read_fields
+from diffuserve.dialects.endpoint import attend, dialect_router, principal
+from diffuserve.dialects.plain import parse, wire
+from diffuserve.dialects.plain.errors import failure, render_error
+from diffuserve.dialects.plain.render import custom_models, success
+from diffuserve.jobs.service import ended_or_raise
+
+log = logging.getLogger(__name__)
+
+FAILURES: dict[int | str, dict[str, Any]] = {
+    400: {"model": wire.Failure, "description": "A parameter is missing or out of its range"},
+    404: {"model": wire.Failure, "description": "No such model"},
+    413: {"model": wire.Failure, "description": "The body is too large"},
+    415: {"model": wire.Failure, "description": "Content type or charset is not understood"},
+    500: {"model": wire.Failure, "description": "The picture could not be drawn"},
+    503: {"model": wire.Failure, "description": "The queue is full; `Retry-After` says when to try again"},
+}
+
+
+def build(rooms: Rooms, manners: parse.Manners) -> APIRouter:
+    router = dialect_router(rooms, "Plain", partial(render_error, always_200=manners.always_200))
+
+    @router.post(
+        "/txt2img",
+        operation_id="plain_txt2img",
+        summary="Draw pictures from text",
+        response_model=wire.Success,
+        responses=FAILURES,
+        openapi_extra=wire.form_schema(wire.Txt2ImgForm),
+    )
+    async def txt2img(request: Request) -> Response:
+        return await draw(request, parse.txt2img(await read_fields(request), manners))
+
+    @router.post(
+        "/img2img",
+        operation_id="plain_img2img",
+        summary="Draw pictures from a picture and text",
+        response_model=wire.Success,
+        responses=FAILURES,
+        openapi_extra=wire.form_schema(wire.Img2ImgForm),
+    )
+    async def img2img(request: Request) -> Response:
+        return await draw(request, await parse.img2img(await read_fields(request), rooms, manners))
+
+    @router.post(
+        "/custom/{url_path}",
+        operation_id="plain_custom",
+        summary="Draw pictures from text with a certain model",
+        response_model=wire.Success,
+        responses=FAILURES,
+        openapi_extra=wire.form_schema(wire.Txt2ImgForm),
+    )
+    async def custom(url_path: str, request: Request) -> Response:
+        return await draw(request, parse.txt2img(await read_fields(request), manners, model=url_path))
+
+    @router.post(
+        "/masking",
+        operation_id="plain_masking",
+        summary="Inpainting: not offered yet",
+        status_code=501,
+        response_model=wire.Failure,
+        response_description="Always",
+    )
+    async def masking(request: Request) -> Response:
+        message = "this server does not inpaint yet; img2img redraws a whole picture"
+        return failure(501, message, manners.always_200)
+
+    @router.get("/ping", operation_id="plain_ping", summary="Is the server there?", response_model=wire.Pong)
+    async def ping(request: Request) -> wire.Pong:
+        return wire.Pong()
+
+    @router.get("/custom_models", operation_id="plain_custom_models", summary="Models besides the default one")
+    async def models(request: Request) -> list[wire.CustomModel]:
+        return custom_models(rooms.jobs.catalog)
+
+    async def draw(request: Request, wish: parse.Wish) -> Response:
+        job = await rooms.jobs.submit(principal(request), "plain", wish.request)
+        job = ended_or_raise(await attend(rooms, request, job))
+        if job.notes:
+            log.info("job %s: %s", job.id, "; ".join(job.notes))
+        pictures = await _pictures(job) if wish.base64 else ()
+        return success(job, lambda artifact: rooms.links.url(artifact, base_url(request)), pictures)
+
+    async def _pictures(job: Job) -> tuple[bytes, ...]:
+        return tuple(await asyncio.gather(*(rooms.jobs.read(artifact) for artifact in job.artifacts)))
+
+    return router

@@ -1,0 +1,192 @@
+"""The law: whatever goes wrong, every dialect has its own words for it and answers in its own shape."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+from starlette.requests import Request
+
+from diffuserve.config import Settings
+from diffuserve.core import errors
+from diffuserve.core.errors import ConfigurationError, DiffuserveError, leaves
+from diffuserve.core.job import JobError
+from diffuserve.dialects import dialects
+from diffuserve.dialects.base import Dialect
+from support.app import Server, serving
+
+pytestmark = pytest.mark.unit
+
+LEAVES = [leaf for leaf in leaves() if leaf is not ConfigurationError]
+ALL = dialects(Settings())
+
+
+@dataclass(frozen=True)
+class Example:
+    """One drawing operation of a dialect, and how its failures look. A new dialect adds its own."""
+
+    path: str
+    content_type: str
+    good: bytes
+    malformed: bytes
+    unknown_value: bytes
+    failure_keys: frozenset[str]
+
+
+EXAMPLES = {
+    "native": Example(
+        "/diffuserve/v1/jobs",
+        "application/json",
+        b'{"prompt": "x"}',
+        b"{",
+        b'{"prompt": "x", "sampler": "magic"}',
+        frozenset({"type", "title", "status", "detail", "code"}),
+    ),
+    "plain": Example(
+        "/txt2img",
+        "application/json",
+        b'{"prompt": "x"}',
+        b"{",
+        b'{"prompt": "x", "scheduler": "magic"}',
+        frozenset({"status", "message"}),
+    ),
+}
+
+
+def instance(leaf: type[DiffuserveError]) -> DiffuserveError:
+    """An error of the class, however it is made."""
+    error = errors.rebuild(JobError(leaf.code, f"something about {leaf.__name__}"))
+    assert type(error) is leaf
+    return error
+
+
+def request(path: str = "/") -> Request:
+    return Request({"type": "http", "method": "POST", "path": path, "headers": [], "query_string": b""})
+
+
+def has_its_shape(dialect: Dialect, answer: httpx2.Response) -> Any:
+    body = answer.json()
+    assert set(body) - {"param"} == EXAMPLES[dialect.name].failure_keys
+    return body
+
+
+def test_every_dialect_has_an_example_here() -> None:
+    assert {dialect.name for dialect in ALL} == set(EXAMPLES)
+
+
+@pytest.mark.parametrize("dialect", ALL, ids=lambda d: d.name)
+def test_no_error_is_left_to_chance(dialect: Dialect) -> None:
+    assert dialect.errors.missing() == []
+
+
+@pytest.mark.parametrize("dialect", ALL, ids=lambda d: d.name)
+@pytest.mark.parametrize("leaf", LEAVES, ids=lambda leaf: leaf.__name__)
+def test_every_error_is_rendered_with_its_message_and_an_error_status(
+    dialect: Dialect, leaf: type[DiffuserveError]
+) -> None:
+    response = dialect.render_error(instance(leaf), request())
+    assert 400 <= response.status_code < 600
+    assert response.status_code == dialect.errors[instance(leaf)]
+    assert set(json.loads(response.body)) - {"param"} == EXAMPLES[dialect.name].failure_keys
+    assert f"something about {leaf.__name__}" in bytes(response.body).decode()
+
+
+@pytest.mark.parametrize("dialect", ALL, ids=lambda d: d.name)
+def test_errors_that_pass_say_when_to_come_back(dialect: Dialect) -> None:
+    assert dialect.render_error(errors.QueueFull(retry_after=7.2), request()).headers["retry-after"] == "7"
+
+
+@pytest.mark.parametrize("dialect", ALL, ids=lambda d: d.name)
+def test_territories_do_not_overlap(dialect: Dialect) -> None:
+    for other in ALL:
+        if other is not dialect:
+            assert not any(other.owns(root) for root in dialect.territory)
+    assert dialect.owns(EXAMPLES[dialect.name].path)
+
+
+@pytest.mark.parametrize("dialect", ALL, ids=lambda d: d.name)
+class TestOverHttp:
+    async def post(self, server: Server, dialect: Dialect, content: bytes, **headers: str) -> httpx2.Response:
+        example = EXAMPLES[dialect.name]
+        named = {"content-type": example.content_type, **headers}
+        return await server.client.post(example.path, content=content, headers=named)
+
+    async def test_the_example_is_accepted(self, server: Server, dialect: Dialect) -> None:
+        answer = await self.post(server, dialect, EXAMPLES[dialect.name].good)
+        assert answer.status_code in (200, 202)
+
+    async def test_a_malformed_body_is_answered_400(self, server: Server, dialect: Dialect) -> None:
+        answer = await self.post(server, dialect, EXAMPLES[dialect.name].malformed)
+        assert answer.status_code == 400
+        has_its_shape(dialect, answer)
+
+    async def test_an_unknown_value_is_answered_400_and_named(self, server: Server, dialect: Dialect) -> None:
+        answer = await self.post(server, dialect, EXAMPLES[dialect.name].unknown_value)
+        assert answer.status_code == 400
+        assert "magic" in str(has_its_shape(dialect, answer))
+
+    async def test_a_wrong_method_is_answered_405_with_the_right_ones(self, server: Server, dialect: Dialect) -> None:
+        answer = await server.client.put(EXAMPLES[dialect.name].path, content=b"x")
+        assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
+        has_its_shape(dialect, answer)
+
+    async def test_an_unknown_path_is_answered_404(self, server: Server, dialect: Dialect) -> None:
+        for root in dialect.territory:
+            answer = await server.client.get(f"{root}/no/such/thing")
+            assert answer.status_code == 404
+            has_its_shape(dialect, answer)
+
+    async def test_an_announced_body_over_the_limit_is_answered_413(self, server: Server, dialect: Dialect) -> None:
+        answer = await self.post(server, dialect, b"x" * (2**20 + 1))
+        assert (answer.status_code, answer.headers["connection"]) == (413, "close")
+        assert "1048576 bytes" in str(has_its_shape(dialect, answer))
+
+    async def test_a_streamed_body_over_the_limit_is_answered_413(self, server: Server, dialect: Dialect) -> None:
+        async def stream() -> Any:
+            for _ in range(20):
+                yield b"x" * 2**16
+
+        example = EXAMPLES[dialect.name]
+        headers = {"content-type": example.content_type}
+        answer = await server.client.post(example.path, content=stream(), headers=headers)
+        assert answer.status_code == 413
+        has_its_shape(dialect, answer)
+
+    async def test_a_content_type_that_is_not_understood_is_answered_415(
+        self, server: Server, dialect: Dialect
+    ) -> None:
+        answer = await self.post(server, dialect, b"x", **{"content-type": "text/csv"})
+        assert answer.status_code == 415
+        has_its_shape(dialect, answer)
+
+    async def test_a_foreign_web_page_is_answered_403(self, server: Server, dialect: Dialect) -> None:
+        answer = await self.post(server, dialect, EXAMPLES[dialect.name].good, origin="https://evil.example")
+        assert answer.status_code == 403
+        has_its_shape(dialect, answer)
+
+    async def test_a_refused_caller_is_answered_401(self, server: Server, dialect: Dialect, tmp_path: Path) -> None:
+        async def refuse(_: Request) -> Any:
+            raise errors.Unauthenticated("no such key")
+
+        (tmp_path / "other").mkdir()
+        async with serving(tmp_path / "other", authenticate=refuse) as closed:
+            answer = await self.post(closed, dialect, EXAMPLES[dialect.name].malformed)
+            assert answer.status_code == 401
+            assert "no such key" in str(has_its_shape(dialect, answer))
+
+    async def test_a_bug_is_answered_500_and_leaks_nothing(
+        self, server: Server, dialect: Dialect, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async def broken(*_: object) -> None:
+            raise ZeroDivisionError("/secret/path")
+
+        monkeypatch.setattr(server.jobs, "submit", broken)
+        answer = await self.post(server, dialect, EXAMPLES[dialect.name].good)
+        assert answer.status_code == 500
+        assert "secret" not in answer.text
+        assert "Traceback" not in answer.text
+        has_its_shape(dialect, answer)
