@@ -1,0 +1,5 @@
+"""`python -m diffuserve.cli` is `diffuserve`."""
+
+from diffuserve.cli import main
+
+main()
