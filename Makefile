@@ -3,7 +3,7 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
-SRC    := src tests benchmarks
+SRC    := src tests benchmarks tools
 ARGS   ?=
 
 # A stamp says what is installed, and for which pyproject.toml: when that is newer, pip runs again; else nothing does.

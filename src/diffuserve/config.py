@@ -28,7 +28,7 @@ class ModelEntry(BaseModel):
     aliases: list[str] = []
     description: str = ""
     sampler: str | None = None
-    num_inference_steps: Annotated[int | None, Field(ge=1, le=1000)] = None
+    num_inference_steps: Annotated[int | None, Field(ge=1, le=500)] = None
     guidance_scale: Annotated[float | None, Field(ge=0, le=100)] = None
     native_min: Annotated[int | None, Field(ge=8)] = None
     """Shortest and longest side in pixels that the model draws well; known for the common families."""

@@ -104,7 +104,7 @@ _RULES = (
     ("description", "text", _text),
     ("languages", "a list of language codes", _texts),
     ("sampler", "text", _text),
-    ("num_inference_steps", "a whole number from 1 to 1000", lambda value: _whole(1, 1000, value)),
+    ("num_inference_steps", "a whole number from 1 to 500", lambda value: _whole(1, 500, value)),
     ("guidance_scale", "a number from 0 to 100", _number),
     ("native_min", "a whole number of pixels, 8 or more", lambda value: _whole(8, 2**16, value)),
     ("native_max", "a whole number of pixels, 8 or more", lambda value: _whole(8, 2**16, value)),

@@ -14,6 +14,9 @@ from types import MappingProxyType
 
 from diffuserve.core.errors import InvalidParameter
 
+MAX_STEPS = 500
+"""With nearly as many steps as a checkpoint was trained on (1000), several solvers divide by a zero distance."""
+
 AUTOMATIC = "automatic"
 """The schedule of the checkpoint itself: its own timestep spacing, no re-spaced sigmas."""
 
@@ -41,6 +44,7 @@ class Sampler:
     aliases: tuple[str, ...] = ()
     sigmas_from: str | None = None
     """A diffusers class whose sigmas and timesteps it borrows for schedules that its own class has no switch for."""
+    max_steps: int = MAX_STEPS
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +123,8 @@ _SAMPLERS = (
     Sampler("ddim", "DDIM", "DDIMScheduler", _SPACINGS),
     Sampler("ddpm", "DDPM", "DDPMScheduler", _SPACINGS),
     Sampler("plms", "PLMS", "PNDMScheduler", _SPACINGS, {"skip_prk_steps": True}, ("pndm",)),
-    Sampler("lcm", "LCM", "LCMScheduler", frozenset({AUTOMATIC}), aliases=("k_lcm",)),
+    # LCM picks its steps among the 50 that it was distilled on.
+    Sampler("lcm", "LCM", "LCMScheduler", frozenset({AUTOMATIC}), aliases=("k_lcm",), max_steps=50),
 )
 SAMPLERS: Mapping[str, Sampler] = MappingProxyType({s.id: s for s in _SAMPLERS})
 

@@ -24,7 +24,7 @@ class Limits:
     max_pixels: int
     """Width times height of one picture."""
     max_images: int = 16
-    max_steps: int = 1000
+    max_steps: int = samplers.MAX_STEPS
     max_prompt: int = 20_000
     """Characters, of the prompt and of the negative prompt each."""
 
@@ -54,7 +54,7 @@ def resolve(
         height=height,
         canvas=drawn,
         seeds=_seeds(request, limits, random_seed),
-        num_inference_steps=_integer("num_inference_steps", steps, 1, limits.max_steps),
+        num_inference_steps=_steps(steps, choice.sampler, limits),
         guidance_scale=_number("guidance_scale", guidance, 0.0, _MAX_GUIDANCE),
         sampler=choice.sampler.id,
         schedule=choice.schedule.id,
@@ -65,6 +65,13 @@ def resolve(
         preview_every=_integer("preview_every", request.preview_every, 0, limits.max_steps),
     )
     return resolved, choice.notes if resized is None else (*choice.notes, resized)
+
+
+def _steps(steps: object, sampler: samplers.Sampler, limits: Limits) -> int:
+    most = min(limits.max_steps, sampler.max_steps)
+    if sampler.max_steps < limits.max_steps and isinstance(steps, int) and steps > most:
+        raise InvalidParameter("num_inference_steps", f"at most {most} with sampler {sampler.label}", steps)
+    return _integer("num_inference_steps", steps, 1, most)
 
 
 def _size(request: GenerationRequest, model: ModelInfo, limits: Limits) -> tuple[int, int]:

@@ -205,7 +205,7 @@ def test_a_config_that_is_no_json_object_is_refused_by_name(tmp_path: Path, name
     ("card", "sentence"),
     [
         ({"steps": 3}, "unknown fields: steps"),
-        ({"num_inference_steps": 0}, "num_inference_steps must be a whole number from 1 to 1000"),
+        ({"num_inference_steps": 0}, "num_inference_steps must be a whole number from 1 to 500"),
         ({"num_inference_steps": True}, "num_inference_steps must be"),
         ({"guidance_scale": -1}, "guidance_scale must be a number from 0 to 100"),
         ({"languages": "en"}, "languages must be a list"),

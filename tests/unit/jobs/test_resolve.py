@@ -159,3 +159,8 @@ def test_any_wish_is_resolved_whole_or_refused_in_our_words(request: GenerationR
     assert len(resolved.seeds) == request.num_images
     assert resolved.width * resolved.height <= LIMITS.max_pixels
     assert resolved.prompt.encode()
+
+
+def test_a_sampler_with_fewer_steps_than_were_asked_says_how_many_it_has() -> None:
+    with pytest.raises(InvalidParameter, match="at most 50 with sampler LCM, got 51"):
+        _resolve(wish(sampler="lcm", num_inference_steps=51))
