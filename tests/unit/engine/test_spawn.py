@@ -19,6 +19,7 @@ def test_large_blocks_are_kept_and_no_hub_is_asked() -> None:
     made = environment(config(), {}, None)
     assert made["MALLOC_MMAP_THRESHOLD_"] == "4294967296"
     assert made["MALLOC_TRIM_THRESHOLD_"] == "17179869184"
+    assert made["GOMP_SPINCOUNT"] == "10000"
     assert made["HF_HUB_OFFLINE"] == "1"
     assert "LD_PRELOAD" not in made
 
