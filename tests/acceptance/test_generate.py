@@ -25,7 +25,7 @@ def test_several_pictures_are_numbered_and_have_the_size_that_was_asked(tmp_path
     flags = ["-o", "r.webp", "--num-images", "2", "--seed", "5", "--width", "200", "--height", "100"]
     done = command("generate", "a rocket", *flags, cwd=tmp_path, engine="fake")
     assert done.returncode == 0, done.stderr
-    assert "note: drawn at 128x64" in done.stderr
+    assert "note: drawn at 128x128" in done.stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == ["r-1.webp", "r-2.webp"]
     with Image.open(tmp_path / "r-2.webp") as picture:
         assert (picture.format, picture.size) == ("WEBP", (200, 100))

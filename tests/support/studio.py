@@ -53,7 +53,9 @@ class Studio:
     def __init__(self, *models: ModelInfo, **config: Any) -> None:
         self.events: dict[int, list[EngineEvent]] = defaultdict(list)
         self.loop = StepLoop(
-            EngineConfig(**{"models": models, "default_model": models[0].name, "dtype": "float32", **config}),
+            EngineConfig(
+                **{"models": models, "default_model": models[0].name, "dtype": "float32", "threads": 1, **config}
+            ),
             lambda job_id, event: self.events[job_id].append(event),
         )
         self.loop.load_default()

@@ -61,13 +61,17 @@ def test_reproducible_pictures_are_equal_bit_for_bit_in_any_company(bit_exact, f
     assert np.array_equal(alone, first)
 
 
-def test_reproducible_bfloat16_pictures_are_equal_bit_for_bit_too(folders):
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
+def test_reproducible_pictures_are_equal_bit_for_bit_on_two_threads_too(folders, dtype):
     studio = Studio(
-        tiny_models.info(folders[Family.SD15], Family.SD15), reproducible=True, max_batch=8, dtype="bfloat16"
+        tiny_models.info(folders[Family.SD15], Family.SD15), reproducible=True, max_batch=8, dtype=dtype, threads=2
     )
     mine = request("a cat", seed=1)
     [alone] = studio.draw(mine)
-    assert np.array_equal(alone, studio.draw(*STRANGERS, mine)[-1])
+    try:
+        assert np.array_equal(alone, studio.draw(*STRANGERS, mine)[-1])
+    finally:
+        torch.set_num_threads(1)  # it counts for the whole process
 
 
 def test_joining_and_leaving_in_the_middle_changes_nobody(bit_exact):
