@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from diffuserve.core.errors import ConfigurationError
@@ -56,8 +56,29 @@ class Settings(BaseSettings):
 
     # Where things lie
     data_dir: Path = Path("diffuserve-data")
-    database_url: str | None = None
-    """SQLAlchemy URL; default: a SQLite file in `data_dir`."""
+    database_url: Annotated[str | None, Field(repr=False)] = None
+    """`postgresql://user:password@host/name` for several servers on one database; default: a SQLite file in `data_dir`."""
+    secret_key: SecretStr | None = None
+    """Seals key secrets and signs links; the same on every server of one database. Default: a file in `data_dir`."""
+    server_name: str | None = None
+    """Names this server among several on one database, the same after a restart. Default: a name kept in `data_dir`."""
+
+    # Where pictures lie
+    storage: Literal["local", "s3"] = "local"
+    s3_bucket: str | None = None
+    s3_endpoint: str | None = None
+    """For services other than AWS, for example https://cos.ap-guangzhou.myqcloud.com."""
+    s3_region: str = "auto"
+    s3_access_key: str | None = None
+    s3_secret_key: SecretStr | None = None
+    s3_prefix: str = ""
+    """Put before every key."""
+    s3_path_style: bool = False
+    """https://endpoint/bucket/key instead of https://bucket.endpoint/key."""
+    s3_public_base_url: str | None = None
+    """Links are this and the key, for a bucket that anybody may read, or a CDN before it. Default: presigned links."""
+    retention_days: Annotated[float | None, Field(gt=0)] = None
+    """Pictures and jobs older than this are deleted; default: kept for ever."""
 
     # The engine
     engine: Literal["local", "fake"] = "local"
@@ -92,7 +113,19 @@ class Settings(BaseSettings):
     shutdown_seconds: Annotated[float, Field(ge=0)] = 20.0
     """How long running jobs may finish after SIGTERM; the rest is queued again."""
     allow_private_urls: bool = False
-    """Fetch input pictures from private and local addresses too."""
+    """Fetch input pictures from private and local addresses, and send webhooks to them, too."""
+
+    # Webhooks
+    webhook_seconds: Annotated[float, Field(gt=0)] = 86400.0
+    """How long a notification is tried again before it is given up."""
+    webhook_timeout: Annotated[float, Field(gt=0, le=120)] = 15.0
+    """Seconds that a receiver has to answer."""
+    webhook_secret: SecretStr | None = None
+    """Signs the native dialect's notifications (`whsec_` and base64, Standard Webhooks); default: one for each account."""
+
+    # Watching it
+    otlp_endpoint: str | None = None
+    """Send OpenTelemetry traces here (OTLP over HTTP); needs diffuserve[otel]."""
 
     # Manners of the plain dialect
     plain_default_steps: Annotated[int, Field(ge=1, le=150)] = 30
@@ -135,7 +168,14 @@ def load(config: Path | None = None, **flags: Any) -> Settings:
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"])
-        raise ConfigurationError(f"setting {name}: {first['msg'].lower()} (got {first.get('input')!r})") from None
+        got = f" (got {first.get('input')!r})" if first["loc"] and _may_be_shown(str(first["loc"][0])) else ""
+        raise ConfigurationError(f"setting {name}: {first['msg'].lower()}{got}") from None
     except ValueError as error:  # a TOML file that does not parse
         raise ConfigurationError(f"{path} is not valid TOML: {error}") from None
     return Settings.model_construct(**{name: getattr(settings, name) for name in Settings.model_fields})
+
+
+def _may_be_shown(name: str) -> bool:
+    """Whether a refused value may be repeated: no secret, and not that of an unknown name, a misspelt secret perhaps."""
+    field = Settings.model_fields.get(name)
+    return field is not None and field.repr and SecretStr not in get_args(field.annotation)

@@ -4,29 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import httpx2
 from fastapi import FastAPI
-from starlette.requests import Request
 
+from diffuserve.auth import Gate, Keyring, Sealer
 from diffuserve.blobs import MemoryBlobs
 from diffuserve.config import Settings
 from diffuserve.core.job import Job
 from diffuserve.core.model import Family, ModelInfo, NativeRange
+from diffuserve.core.ports import AccountStore
 from diffuserve.core.principal import Principal
 from diffuserve.core.request import GenerationRequest
 from diffuserve.dialects import dialects
-from diffuserve.dialects.base import Dialect, Rooms, anonymous
+from diffuserve.dialects.base import Dialect, Notices, Rooms
 from diffuserve.dialects.links import Links
 from diffuserve.engine.fake import FakeEngine
 from diffuserve.http.app import create_app
 from diffuserve.http.guards import Doors
-from diffuserve.http.metrics import Metrics
+from diffuserve.http.metrics import Metrics, read_levels
 from diffuserve.jobs.catalog import Catalog
 from diffuserve.jobs.hub import Hub
 from diffuserve.jobs.output import Pictures
@@ -36,6 +38,7 @@ from diffuserve.jobs.worker import Worker
 from diffuserve.media import finish
 from diffuserve.media.fetch import Fetcher
 from diffuserve.store import open_store
+from diffuserve.webhooks.sign import SigningSecrets
 
 BASE = "http://localhost:8000"
 
@@ -112,6 +115,8 @@ class Server:
     metrics: Metrics
     blobs: MemoryBlobs
     dialects: tuple[Dialect, ...]
+    keys: Keyring
+    accounts: AccountStore
     clock: Any = field(default=None)
 
     @property
@@ -123,8 +128,8 @@ class Server:
         submitted: asyncio.Queue[Job] = asyncio.Queue()
         submit = self.jobs.submit
 
-        async def seen(principal: Principal, dialect: str, request: GenerationRequest) -> Job:
-            job = await submit(principal, dialect, request)
+        async def seen(principal: Principal, dialect: str, request: GenerationRequest, **more: Any) -> Job:
+            job = await submit(principal, dialect, request, **more)
             submitted.put_nowait(job)
             return job
 
@@ -142,37 +147,44 @@ async def serving(
     models: tuple[ModelInfo, ...] = MODELS,
     start: bool = True,
     fetcher: Fetcher | None = None,
-    authenticate: Callable[[Request], Awaitable[Principal]] = anonymous,
+    may_be_open: bool = True,
     **settings: Any,
 ) -> AsyncIterator[Server]:
     """A server on the default settings, but for `settings`; with `start` false nothing is ever drawn."""
     clock = clock or LiveClock()
-    store = await open_store(f"sqlite:///{tmp_path / 'jobs.sqlite3'}")
+    stores = await open_store(f"sqlite:///{tmp_path / 'jobs.sqlite3'}")
     blobs, hub, engine = MemoryBlobs(), Hub(), FakeEngine(0.0, clock)
     pictures = Pictures(encode=finish.encode, fit=finish.fit)
-    worker = Worker(store=store, blobs=blobs, engine=engine, hub=hub, clock=clock, pictures=pictures, owner="test")
+    worker = Worker(
+        store=stores.jobs, blobs=blobs, engine=engine, hub=hub, clock=clock, pictures=pictures, owner="test"
+    )
     jobs = JobService(
-        store=store,
+        store=stores.jobs,
+        accounts=stores.accounts,
         blobs=blobs,
         hub=hub,
         clock=clock,
         catalog=Catalog(models, models[0].name),
         limits=Limits(max_pixels=4096 * 4096),
         runner=worker,
+        status=engine.status,
         max_queue=max_queue,
     )
+    sealer = Sealer(b"s" * 32)
     rooms = Rooms(
         jobs=jobs,
+        gate=Gate(stores.accounts, sealer, clock, may_be_open=may_be_open),
         links=Links(b"secret", 3600, clock),
         fetcher=fetcher or Fetcher(),
+        notices=Notices(SigningSecrets(b"s" * 32)),
         clock=clock,
         status=engine.status,
         max_input_pixels=1_000_000,
-        authenticate=authenticate,
     )
     all_dialects = dialects(Settings(**settings))
     metrics = Metrics(engine.status)
-    app = create_app(rooms, all_dialects, doors or Doors(max_body_bytes=2**20), metrics, store.queued)
+    levels = partial(read_levels, stores.jobs, stores.deliveries, clock)
+    app = create_app(rooms, all_dialects, doors or Doors(max_body_bytes=2**20), metrics, levels)
     if start:
         await engine.start()
         await worker.start()
@@ -180,10 +192,21 @@ async def serving(
     transport = httpx2.ASGITransport(app, raise_app_exceptions=False)
     try:
         async with httpx2.AsyncClient(transport=transport, base_url=BASE) as client:
-            yield Server(app, client, rooms, engine, metrics, blobs, all_dialects, clock)
+            yield Server(
+                app,
+                client,
+                rooms,
+                engine,
+                metrics,
+                blobs,
+                all_dialects,
+                Keyring(stores.accounts, sealer, clock),
+                stores.accounts,
+                clock,
+            )
     finally:
         await worker.close()
-        await store.close()
+        await stores.close()
 
 
 class Caller:

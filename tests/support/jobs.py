@@ -18,7 +18,7 @@ from PIL import Image
 from diffuserve.blobs import ObjectBlobs
 from diffuserve.core.errors import StorageFailed
 from diffuserve.core.job import Job
-from diffuserve.core.ports import Engine, JobStore
+from diffuserve.core.ports import Engine
 from diffuserve.core.principal import ANONYMOUS
 from diffuserve.core.request import Canvas, InputImage
 from diffuserve.engine.fake import FakeEngine
@@ -27,7 +27,7 @@ from diffuserve.jobs.output import Pictures
 from diffuserve.jobs.resolve import Limits
 from diffuserve.jobs.service import JobService
 from diffuserve.jobs.worker import Worker
-from diffuserve.store import open_store
+from diffuserve.store import Stores, open_store
 from support.clock import FakeClock
 from support.models import catalog, wish
 
@@ -115,6 +115,7 @@ class House:
     worker: Worker
     service: JobService
     memory: MemoryStore = field(repr=False)
+    stores: Stores = field(repr=False)
 
     async def submit(self, prompt: str = "a red apple", **changes: Any) -> Job:
         return await self.service.submit(ANONYMOUS, "native", wish(prompt, **changes))
@@ -160,8 +161,8 @@ async def house(
     """
     before = asyncio.all_tasks()
     clock = FakeClock()
-    inner: JobStore = await open_store(f"sqlite:///{folder}/jobs.sqlite3")
-    store = Interposed(inner)
+    stores = await open_store(f"sqlite:///{folder}/jobs.sqlite3")
+    store = Interposed(stores.jobs)
     memory = memory or MemoryStore()
     blobs = Interposed(ObjectBlobs(memory))
     engine = engine or FakeEngine(step_seconds, clock)
@@ -171,12 +172,14 @@ async def house(
     )
     service = JobService(
         store=store,
+        accounts=stores.accounts,
         blobs=blobs,
         hub=hub,
         clock=clock,
         catalog=catalog(),
         limits=Limits(max_pixels=512 * 512),
         runner=loop,
+        status=engine.status,
         max_queue=max_queue,
     )
     if engine_ready:
@@ -184,10 +187,10 @@ async def house(
     if started:
         await loop.start()
     try:
-        yield House(store, blobs, engine, clock, hub, loop, service, memory)
+        yield House(store, blobs, engine, clock, hub, loop, service, memory, stores)
     finally:
         await loop.close()
-        await inner.close()
+        await stores.close()
     left = asyncio.all_tasks() - before - {asyncio.current_task()}
     assert not left, f"a task was left behind: {left}"
     assert hub.listeners == 0, "a listener was left behind"

@@ -112,6 +112,13 @@ class PayloadTooLarge(InvalidRequest):
         self.limit = limit
 
 
+class IdempotencyConflict(InvalidRequest):
+    code = "idempotency_conflict"
+
+    def __init__(self) -> None:
+        super().__init__("this idempotency key was used for another request before")
+
+
 class AccessDenied(DiffuserveError):
     code = "access_denied"
 
@@ -122,6 +129,17 @@ class Unauthenticated(AccessDenied):
 
 class Forbidden(AccessDenied):
     code = "forbidden"
+
+
+class QuotaExhausted(AccessDenied):
+    """`unit` and `left` say what is missing: `left` of a plan's unit is all that the account may still use."""
+
+    code = "quota_exhausted"
+
+    def __init__(self, unit: str, needed: float, left: float) -> None:
+        unit = unit.replace("_", " ")
+        super().__init__(f"the account's plan has {left:g} {unit} left and this needs {needed:g}")
+        self.unit, self.needed, self.left = unit, needed, left
 
 
 class NotFound(DiffuserveError):
@@ -174,6 +192,16 @@ class QueueFull(Unavailable):
 
     def __init__(self, retry_after: float) -> None:
         super().__init__("the server is busy: its queue is full, try again later", retry_after=retry_after)
+
+
+class RateLimited(Unavailable):
+    """`limit` completes the sentence "this key may ...", for example "have 4 jobs open at once"."""
+
+    code = "rate_limited"
+
+    def __init__(self, limit: str, retry_after: float) -> None:
+        super().__init__(f"this key may {limit}; try again later", retry_after=retry_after)
+        self.limit = limit
 
 
 class EngineNotReady(Unavailable):

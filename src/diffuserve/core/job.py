@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from diffuserve.core.account import Charge
+from diffuserve.core.delivery import Callback
 from diffuserve.core.request import ResolvedRequest
 
 
@@ -93,3 +95,9 @@ class Job:
     """Things that the caller should know: a substituted sampler, a smaller canvas. English sentences."""
     usage: Usage = field(default_factory=Usage)
     error: JobError | None = None
+    key_id: str | None = None
+    """The key that submitted it; None on an open server."""
+    priority: int = 0
+    """Higher is claimed first."""
+    callback: Callback | None = None
+    charge: Charge | None = None

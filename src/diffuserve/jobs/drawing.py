@@ -20,7 +20,7 @@ from diffuserve.core.errors import (
 )
 from diffuserve.core.events import ArtifactReady, EngineEvent, Failed, Finished
 from diffuserve.core.job import Artifact, Job, JobError, JobStatus
-from diffuserve.core.ports import BlobStore, Engine, Outcome
+from diffuserve.core.ports import BlobStore, Engine, Outcome, Tracer
 from diffuserve.core.request import InputImage, ResolvedRequest
 from diffuserve.jobs import ids
 from diffuserve.jobs.hub import Hub
@@ -30,12 +30,15 @@ _log = logging.getLogger(__name__)
 
 
 class Drawing:
-    def __init__(self, engine: Engine, blobs: BlobStore, hub: Hub, output: Output, pictures: Pictures) -> None:
+    def __init__(
+        self, engine: Engine, blobs: BlobStore, hub: Hub, output: Output, pictures: Pictures, tracer: Tracer
+    ) -> None:
         self._engine = engine
         self._blobs = blobs
         self._hub = hub
         self._output = output
         self._pictures = pictures
+        self._tracer = tracer
 
     async def draw(self, job: Job) -> Outcome:
         """How the job is to end. Its artifacts are stored then; those of a job that does not succeed are deleted again.
@@ -46,7 +49,8 @@ class Drawing:
         storing: list[asyncio.Task[Artifact]] = []
         succeeded = False
         try:
-            last = await self._run_engine(job, storing)
+            with self._tracer.drawing(job):
+                last = await self._run_engine(job, storing)
             if isinstance(last, Failed):
                 canceled = last.error.code == JobCanceled.code
                 return Outcome(JobStatus.CANCELED) if canceled else Outcome(JobStatus.FAILED, error=last.error)
@@ -74,7 +78,7 @@ class Drawing:
             on_leaving.push_async_callback(self._leave, job.id, events)
             async for event in events:
                 if isinstance(event, ArtifactReady):
-                    storing.append(asyncio.create_task(self._output.store(job, event)))
+                    storing.append(asyncio.create_task(self._store(job, event)))
                 elif isinstance(event, Finished | Failed):
                     on_leaving.pop_all()
                     if isinstance(event, Finished) and len(storing) != job.request.num_images:
@@ -83,6 +87,10 @@ class Drawing:
                 else:
                     self._hub.publish(job.id, event)
         raise GenerationFailed("the engine stopped without a reason")
+
+    async def _store(self, job: Job, drawn: ArtifactReady) -> Artifact:
+        with self._tracer.storing(job, drawn.index):
+            return await self._output.store(job, drawn)
 
     async def _leave(self, job_id: int, events: AsyncIterator[EngineEvent]) -> None:
         """The engine has not had its last word: tell it that nobody listens any more."""

@@ -9,6 +9,9 @@ from collections.abc import Callable
 _EPOCH = 1_704_067_200  # 2024-01-01 00:00 UTC; 41 bits of milliseconds last until 2093
 _RANDOM_BITS = 22
 
+INPUTS = "inputs"
+"""The folder of input pictures among the blobs."""
+
 
 class JobIds:
     """Ids below 2**63 that ascend in time: milliseconds above, random bits below.
@@ -28,6 +31,11 @@ class JobIds:
         return self._last
 
 
+def first_id(at: float) -> int:
+    """Larger than every id that was given out more than a moment before `at`, Unix seconds."""
+    return max(0, int((at - _EPOCH) * 1000)) << _RANDOM_BITS
+
+
 def random_seed() -> int:
     """Below 2**53: JavaScript reads it without loss."""
     return secrets.randbelow(2**53)
@@ -44,4 +52,4 @@ def artifact_key(now: float, job_id: int, artifact: str) -> str:
 
 def input_key(digest: str) -> str:
     """Where an input picture lies: equal pictures share a blob."""
-    return f"inputs/{digest[:2]}/{digest}.png"
+    return f"{INPUTS}/{digest[:2]}/{digest}.png"

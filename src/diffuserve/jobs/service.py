@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from dataclasses import replace
 from typing import Protocol, TypeVar
 
 from diffuserve.core import errors
+from diffuserve.core.account import Charge
+from diffuserve.core.delivery import Callback
 from diffuserve.core.events import Preview, Progress, Started
 from diffuserve.core.job import Artifact, Job, JobStatus
-from diffuserve.core.ports import BlobStore, Clock, JobStore
+from diffuserve.core.ports import AccountStore, BlobStore, Clock, EngineStatus, Idempotency, JobStore, Tracer
 from diffuserve.core.principal import Principal
 from diffuserve.core.request import GenerationRequest
 from diffuserve.jobs import ids
 from diffuserve.jobs.admission import Admission
 from diffuserve.jobs.catalog import Catalog
+from diffuserve.jobs.charging import Charging
 from diffuserve.jobs.hub import Hub, Subscription
 from diffuserve.jobs.resolve import Limits, resolve
+from diffuserve.jobs.untraced import Untraced
 
 T = TypeVar("T")
 
 # The hub tells of every end in this process. One that another server wrote is noticed by reading this often, seconds.
-_RECHECK_SECONDS = 10.0
+_RECHECK_SECONDS = 2.0
 
 
 class Runner(Protocol):
@@ -43,14 +48,17 @@ class JobService:
         self,
         *,
         store: JobStore,
+        accounts: AccountStore,
         blobs: BlobStore,
         hub: Hub,
         clock: Clock,
         catalog: Catalog,
         limits: Limits,
         runner: Runner,
+        status: Callable[[], EngineStatus],
         max_queue: int = 1000,
         random_seed: Callable[[], int] = ids.random_seed,
+        tracer: Tracer | None = None,
     ) -> None:
         self.catalog = catalog
         self._store = store
@@ -60,15 +68,34 @@ class JobService:
         self._limits = limits
         self._runner = runner
         self._random_seed = random_seed
+        self._tracer = tracer or Untraced()
         self._admission = Admission(store, clock, max_queue)
+        self._charging = Charging(accounts, status)
         self._ids = ids.JobIds()
 
-    async def submit(self, principal: Principal, dialect: str, request: GenerationRequest) -> Job:
-        """Accept a request; the job is durable when this returns.
+    async def submit(
+        self,
+        principal: Principal,
+        dialect: str,
+        request: GenerationRequest,
+        *,
+        callback: Callback | None = None,
+        idempotency: Idempotency | None = None,
+    ) -> Job:
+        """Accept a request; the job is durable when this returns, and what it costs is set aside.
 
-        Raises InvalidRequest's children, QueueFull, StorageFailed.
+        A repetition of what `idempotency` promised is answered with the job of the first time, however full the queue
+        or empty the plan is by now. Raises InvalidRequest's children, Forbidden, QuotaExhausted, RateLimited, QueueFull,
+        StorageFailed.
         """
+        if idempotency is not None:
+            before = await self.replayed(principal, idempotency)
+            if before is not None:
+                return before
         resolved, notes = resolve(request, self.catalog, self._limits, self._random_seed)
+        if not principal.allows("model", resolved.model):
+            raise errors.Forbidden(f"this key may not use the model {resolved.model}")
+        charges = await self._charging.charges(principal.account, resolved, self._clock.now())
         await self._admission.enter()
         queued = False
         try:
@@ -83,13 +110,22 @@ class JobService:
                 status=JobStatus.QUEUED,
                 created_at=now,
                 notes=notes,
+                key_id=principal.key_id,
+                priority=principal.priority,
+                callback=callback,
             )
-            await self._store.add(job)
-            queued = True
+            added = await self._add(job, charges, idempotency, principal.limits.concurrent_jobs)
+            queued = added.id == job.id
         finally:
             self._admission.entered(queued=queued)
-        self._runner.nudge()
-        return job
+        if queued:
+            self._tracer.accepted(added)
+            self._runner.nudge()
+        return added
+
+    async def replayed(self, principal: Principal, idempotency: Idempotency) -> Job | None:
+        """The job that this caller made with the same promise before. Raises IdempotencyConflict."""
+        return await self._store.replayed(principal.account, idempotency, self._clock.now())
 
     async def wait(self, job_id: int, seconds: float | None = None) -> Job:
         """The ended job, as soon as it ends. Raises DeadlineExceeded after `seconds`, JobNotFound."""
@@ -165,6 +201,19 @@ class JobService:
     def preview(self, job_id: int) -> Preview | None:
         """The latest, while the job runs and where it asked for previews."""
         return self._hub.preview(job_id)
+
+    async def _add(
+        self, job: Job, charges: Sequence[Charge | None], idempotency: Idempotency | None, open_jobs: int | None
+    ) -> Job:
+        """The job as it was added, charged to the first of `charges` that nobody used up meanwhile."""
+        for charge in charges[:-1]:
+            try:
+                charged = replace(job, charge=charge)
+                return await self._store.add(charged, now=job.created_at, idempotency=idempotency, open_jobs=open_jobs)
+            except errors.QuotaExhausted:
+                continue
+        charged = replace(job, charge=charges[-1])
+        return await self._store.add(charged, now=job.created_at, idempotency=idempotency, open_jobs=open_jobs)
 
     async def _within(self, seconds: float, news: Coroutine[None, None, T]) -> T | None:
         """What `news` returns, or None after `seconds`; nothing is left running in either case."""

@@ -14,11 +14,12 @@ from dataclasses import dataclass, field, replace
 from diffuserve import logs
 from diffuserve.core.errors import EngineCrashed, EngineNotReady, StorageFailed
 from diffuserve.core.job import Job, JobError, JobStatus
-from diffuserve.core.ports import BlobStore, Clock, Engine, JobStore, Outcome
+from diffuserve.core.ports import BlobStore, Clock, Engine, JobStore, Outcome, Tracer
 from diffuserve.jobs.drawing import Drawing
 from diffuserve.jobs.hub import Hub
 from diffuserve.jobs.output import RETRY_PAUSES, Output, Pictures
 from diffuserve.jobs.turns import Turns
+from diffuserve.jobs.untraced import Untraced
 
 _log = logging.getLogger(__name__)
 
@@ -58,6 +59,7 @@ class Worker:
         lease_seconds: float = 30.0,
         heartbeat_seconds: float = 10.0,
         poll_seconds: float = 5.0,
+        tracer: Tracer | None = None,
     ) -> None:
         """`concurrency`: jobs held at once. `poll_seconds`: how often it looks for jobs that nobody nudged it about."""
         self._store = store
@@ -70,7 +72,7 @@ class Worker:
         self._heartbeat_seconds = heartbeat_seconds
         self._poll_seconds = poll_seconds
         self._output = Output(blobs, clock, pictures)
-        self._drawing = Drawing(engine, blobs, hub, self._output, pictures)
+        self._drawing = Drawing(engine, blobs, hub, self._output, pictures, tracer or Untraced())
         self._turns = Turns()
         self._held: dict[int, _Held] = {}
         self._wake = asyncio.Event()

@@ -2,31 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
-from pathlib import Path
-from typing import Protocol, TypeVar
 
-from sqlalchemy import Connection, make_url
-from sqlalchemy.exc import ArgumentError
-
-from diffuserve.core.errors import ConfigurationError
+from diffuserve.core.errors import DiffuserveError, StorageFailed
 from diffuserve.core.job import Artifact, Job
-from diffuserve.core.ports import Outcome
-from diffuserve.store import queries
-from diffuserve.store.sqlite import open_sqlite
+from diffuserve.core.ports import Idempotency, Outcome
+from diffuserve.store import adding, ending, queries
+from diffuserve.store.database import Database
 
-T = TypeVar("T")
-
-
-class Database(Protocol):
-    """Whoever runs query functions; each call is a transaction, alone or together with others."""
-
-    async def write(self, function: Callable[[Connection], T]) -> T: ...
-
-    async def read(self, function: Callable[[Connection], T]) -> T: ...
-
-    async def close(self) -> None: ...
+_LOOKS = 3
+"""How often an idempotency key is looked up whose first user is not done yet."""
 
 
 class SqlJobStore:
@@ -35,8 +21,26 @@ class SqlJobStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def add(self, job: Job) -> None:
-        await self._database.write(partial(queries.add, job=job))
+    async def add(
+        self, job: Job, *, now: float, idempotency: Idempotency | None = None, open_jobs: int | None = None
+    ) -> Job:
+        add = partial(adding.add, job=job, now=now, promise=idempotency, open_jobs=open_jobs)
+        for _ in range(_LOOKS):
+            try:
+                added = await self._database.write(add)
+            except adding.Outrun:
+                continue
+            if isinstance(added, DiffuserveError):
+                raise added
+            return added
+        raise StorageFailed("another request with the same idempotency key is under way")
+
+    async def replayed(self, account: str, idempotency: Idempotency, now: float) -> Job | None:
+        look = partial(adding.replayed, account=account, promise=idempotency, now=now)
+        found = await self._database.read(look)
+        if isinstance(found, DiffuserveError):
+            raise found
+        return found
 
     async def get(self, job_id: int) -> Job | None:
         return await self._database.read(partial(queries.get, job_id=job_id))
@@ -57,7 +61,7 @@ class SqlJobStore:
         return await self._database.write(renew)
 
     async def finish(self, owner: str, job_id: int, outcome: Outcome, now: float) -> bool:
-        finish = partial(queries.finish, owner=owner, job_id=job_id, outcome=outcome, now=now)
+        finish = partial(ending.finish, owner=owner, job_id=job_id, outcome=outcome, now=now)
         return await self._database.write(finish)
 
     async def cancel(self, job_id: int, now: float) -> Job | None:
@@ -70,21 +74,8 @@ class SqlJobStore:
     async def queued(self) -> int:
         return await self._database.read(queries.queued)
 
+    async def queue(self) -> Mapping[tuple[str, str | None], int]:
+        return await self._database.read(queries.queue)
+
     async def close(self) -> None:
         await self._database.close()
-
-
-async def open_store(url: str) -> SqlJobStore:
-    """The store at a SQLAlchemy URL (`sqlite:////absolute/path.sqlite3`), made and migrated where needed.
-
-    Raises ConfigurationError for a URL that it does not speak and a database that it cannot use.
-    """
-    try:
-        parts = make_url(url)
-    except ArgumentError:
-        raise ConfigurationError("database_url is not an SQLAlchemy URL such as sqlite:////path/jobs.sqlite3") from None
-    if parts.drivername not in ("sqlite", "sqlite+pysqlite") or parts.database in (None, "", ":memory:"):
-        raise ConfigurationError(
-            f"database_url must be a SQLite file such as sqlite:////path/jobs.sqlite3, got {parts.drivername}"
-        )
-    return SqlJobStore(await open_sqlite(Path(str(parts.database))))

@@ -1,4 +1,5 @@
-"""Every statement about jobs, and the plain functions that run them on a connection inside somebody else's transaction.
+"""Statements about jobs between their beginning (`adding.py`) and their end (`ending.py`), and the plain functions that run
+them on a connection inside somebody else's transaction.
 
 The same statements run on SQLite and PostgreSQL. What makes them right on both is the guard: a row changes only WHERE
 it still has the status and the owner that the caller believes in. FOR UPDATE SKIP LOCKED, which SQLite leaves out, only
@@ -13,13 +14,13 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from pydantic import ValidationError
-from sqlalchemy import Connection, Row, Select, bindparam, func, insert, select, update
+from sqlalchemy import Connection, Row, Select, bindparam, func, select, update
 from sqlalchemy.sql import ColumnElement
 
 from diffuserve.core.errors import InternalError
 from diffuserve.core.job import Artifact, Job, JobError, JobStatus
 from diffuserve.core.ports import Outcome
-from diffuserve.store import rows
+from diffuserve.store import ending, rows
 from diffuserve.store.tables import artifacts, jobs
 
 _log = logging.getLogger(__name__)
@@ -35,19 +36,22 @@ _free = (jobs.c.status == _QUEUED) | _expired
 _nobodys: dict[str, Any] = {"owner": None, "lease_until": None}
 
 
-def _oldest(condition: ColumnElement[bool]) -> Select[int]:
-    oldest_first = select(jobs.c.id).where(condition).order_by(jobs.c.id)
-    return oldest_first.limit(bindparam("p_limit")).with_for_update(skip_locked=True)
+def _first(condition: ColumnElement[bool]) -> Select[int]:
+    in_order = select(jobs.c.id).where(condition).order_by(jobs.c.priority.desc(), jobs.c.id)
+    return in_order.limit(bindparam("p_limit")).with_for_update(skip_locked=True)
 
 
-_ADD = insert(jobs)
-_ADD_ARTIFACTS = insert(artifacts)
 _GET = select(jobs).where(_this_job)
 _GET_ARTIFACT = select(artifacts).where(artifacts.c.id == bindparam("p_id"))
 _ARTIFACTS_OF = select(artifacts).where(artifacts.c.job_id == bindparam("p_id")).order_by(artifacts.c.index)
 _COUNT_QUEUED = select(func.count()).select_from(jobs).where(jobs.c.status == _QUEUED)
-_OLDEST_EXPIRED = _oldest(_expired)
-_OLDEST_QUEUED = _oldest(jobs.c.status == _QUEUED)
+_COUNT_BY_MODEL_AND_KEY = (
+    select(jobs.c.model, jobs.c.key_id, func.count())
+    .where(jobs.c.status == _QUEUED)
+    .group_by(jobs.c.model, jobs.c.key_id)
+)
+_FIRST_EXPIRED = _first(_expired)
+_FIRST_QUEUED = _first(jobs.c.status == _QUEUED)
 _TAKE = (
     update(jobs)
     .where(_these_jobs, _free)
@@ -61,35 +65,12 @@ _TAKE = (
     .returning(jobs)
 )
 _RENEW = update(jobs).where(_held, _these_jobs).values(lease_until=bindparam("p_lease_until")).returning(jobs.c.id)
-_NOTES_OF_HELD = select(jobs.c.notes).where(_held, _this_job).with_for_update()
-_FINISH = (
-    update(jobs)
-    .where(_held, _this_job)
-    .values(
-        status=bindparam("p_status"),
-        finished_at=bindparam("p_now"),
-        usage=bindparam("p_usage"),
-        error_code=bindparam("p_error_code"),
-        error_message=bindparam("p_error_message"),
-        **_nobodys,
-    )
-)
-_FINISH_WITH_NOTES = _FINISH.values(notes=bindparam("p_notes"))
-_CANCEL = (
-    update(jobs)
-    .where(_this_job, jobs.c.status.in_([_QUEUED, _RUNNING]))
-    .values(status=JobStatus.CANCELED.value, finished_at=bindparam("p_now"), **_nobodys)
-)
 _REQUEUE_ALL = (
     update(jobs)
     .where(_held)
     .values(status=_QUEUED, started_at=None, crashes=jobs.c.crashes + bindparam("p_crashes"), **_nobodys)
 )
 _REQUEUE = _REQUEUE_ALL.where(_these_jobs)
-
-
-def add(connection: Connection, job: Job) -> None:
-    connection.execute(_ADD, rows.job_to_row(job))
 
 
 def get(connection: Connection, job_id: int) -> Job | None:
@@ -112,11 +93,15 @@ def queued(connection: Connection) -> int:
     return connection.execute(_COUNT_QUEUED).scalar_one()
 
 
+def queue(connection: Connection) -> dict[tuple[str, str | None], int]:
+    return {(model, key_id): count for model, key_id, count in connection.execute(_COUNT_BY_MODEL_AND_KEY)}
+
+
 def claim(connection: Connection, owner: str, limit: int, now: float, lease_until: float) -> list[Job]:
-    """Jobs whose lease ran out first (they have waited longest), then queued ones; each group oldest first."""
-    ids = list(connection.execute(_OLDEST_EXPIRED, {"p_now": now, "p_limit": limit}).scalars())
+    """Jobs whose lease ran out first (they have waited longest), then queued ones; each by priority, then oldest first."""
+    ids = list(connection.execute(_FIRST_EXPIRED, {"p_now": now, "p_limit": limit}).scalars())
     if len(ids) < limit:
-        ids += connection.execute(_OLDEST_QUEUED, {"p_limit": limit - len(ids)}).scalars()
+        ids += connection.execute(_FIRST_QUEUED, {"p_limit": limit - len(ids)}).scalars()
     if not ids:
         return []
     taking = {"p_ids": ids, "p_owner": owner, "p_lease_until": lease_until, "p_now": now}
@@ -130,10 +115,12 @@ def _readable(connection: Connection, taken: Sequence[Row[Any]], now: float) -> 
     for row in taken:
         try:
             yield rows.row_to_job(row)
-        except ValidationError:
-            _log.exception("job %s is stored in a form that this version cannot read", row.id)
+        except ValidationError as error:  # whose words would quote the prompt
+            _log.error(
+                "job %s is stored in a form that this version cannot read (%s)", row.id, error.errors()[0]["type"]
+            )
             lost = JobError(InternalError.code, "this version of the server cannot read the stored job")
-            finish(connection, row.owner, row.id, Outcome(JobStatus.FAILED, error=lost), now)
+            ending.finish(connection, row.owner, row.id, Outcome(JobStatus.FAILED, error=lost), now)
 
 
 def renew(connection: Connection, owner: str, job_ids: Sequence[int], lease_until: float) -> list[int]:
@@ -141,32 +128,8 @@ def renew(connection: Connection, owner: str, job_ids: Sequence[int], lease_unti
     return list(connection.execute(_RENEW, renewing).scalars())
 
 
-def finish(connection: Connection, owner: str, job_id: int, outcome: Outcome, now: float) -> bool:
-    held = {"p_owner": owner, "p_id": job_id}
-    ending: dict[str, Any] = {
-        **held,
-        "p_status": outcome.status.value,
-        "p_now": now,
-        "p_usage": rows.usage_to_text(outcome.usage),
-        "p_error_code": outcome.error.code if outcome.error else None,
-        "p_error_message": outcome.error.message if outcome.error else None,
-    }
-    statement = _FINISH
-    if outcome.notes:
-        before = connection.execute(_NOTES_OF_HELD, held).scalar_one_or_none()
-        if before is None:
-            return False
-        statement = _FINISH_WITH_NOTES
-        ending["p_notes"] = rows.notes_to_text(rows.text_to_notes(before) + outcome.notes)
-    if connection.execute(statement, ending).rowcount != 1:
-        return False
-    if outcome.artifacts:
-        connection.execute(_ADD_ARTIFACTS, [rows.artifact_to_row(job_id, made) for made in outcome.artifacts])
-    return True
-
-
 def cancel(connection: Connection, job_id: int, now: float) -> Job | None:
-    connection.execute(_CANCEL, {"p_id": job_id, "p_now": now})
+    ending.cancel(connection, job_id, now)
     return get(connection, job_id)
 
 

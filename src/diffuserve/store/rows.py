@@ -8,12 +8,15 @@ from typing import Any
 from pydantic import TypeAdapter
 from sqlalchemy import Row
 
+from diffuserve.core.account import Charge, PlanUnit
+from diffuserve.core.delivery import Callback
 from diffuserve.core.job import Artifact, Job, JobError, JobStatus, Usage
 from diffuserve.core.request import ResolvedRequest
 
 _REQUEST = TypeAdapter(ResolvedRequest)
 _NOTES = TypeAdapter(tuple[str, ...])
 _USAGE = TypeAdapter(Usage)
+_CALLBACK = TypeAdapter(Callback)
 
 # The bytes of an input picture lie in the blob store; the row keeps its digest and size.
 _ELSEWHERE = {"init_image": {"data"}}
@@ -25,6 +28,7 @@ def job_to_row(job: Job) -> dict[str, Any]:
         "id": job.id,
         "account": job.account,
         "dialect": job.dialect,
+        "model": job.request.model,
         "request": _REQUEST.dump_json(job.request, exclude=_ELSEWHERE).decode(),
         "status": job.status.value,
         "created_at": job.created_at,
@@ -36,6 +40,12 @@ def job_to_row(job: Job) -> dict[str, Any]:
         "usage": usage_to_text(job.usage),
         "error_code": job.error.code if job.error else None,
         "error_message": job.error.message if job.error else None,
+        "key_id": job.key_id,
+        "priority": job.priority,
+        "callback": callback_to_text(job.callback) if job.callback else None,
+        "charge_plan_id": job.charge.plan_id if job.charge else None,
+        "charge_unit": job.charge.unit.value if job.charge else None,
+        "charge_amount": job.charge.amount if job.charge else None,
     }
 
 
@@ -55,7 +65,17 @@ def row_to_job(row: Row[Any], artifacts: Iterable[Artifact] = ()) -> Job:
         notes=text_to_notes(row.notes),
         usage=_USAGE.validate_json(row.usage) if row.usage else Usage(),
         error=JobError(row.error_code, row.error_message) if row.error_code else None,
+        key_id=row.key_id,
+        priority=row.priority,
+        callback=text_to_callback(row.callback) if row.callback else None,
+        charge=row_to_charge(row),
     )
+
+
+def row_to_charge(row: Row[Any]) -> Charge | None:
+    if row.charge_plan_id is None:
+        return None
+    return Charge(row.charge_plan_id, PlanUnit(row.charge_unit), row.charge_amount)
 
 
 def artifact_to_row(job_id: int, artifact: Artifact) -> dict[str, Any]:
@@ -99,3 +119,16 @@ def text_to_notes(text: str) -> tuple[str, ...]:
 
 def usage_to_text(usage: Usage) -> str:
     return _USAGE.dump_json(usage).decode()
+
+
+def callback_to_text(callback: Callback) -> str:
+    return _CALLBACK.dump_json(callback).decode()
+
+
+def text_to_callback(text: str) -> Callback:
+    return _CALLBACK.validate_json(text)
+
+
+def plain(text: str) -> str:
+    """`text` without what PostgreSQL keeps in no text: NUL, and halves of characters. JSON has them escaped."""
+    return text.replace("\x00", "\ufffd").encode(errors="replace").decode()

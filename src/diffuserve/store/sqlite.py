@@ -74,7 +74,7 @@ def _prepare(path: Path) -> tuple[Engine, Engine]:
 
 
 def _engine(path: Path, begin: str) -> Engine:
-    engine = create_engine(f"sqlite:///{path}", pool_size=1, max_overflow=1)
+    engine = create_engine(f"sqlite:///{path}", pool_size=1, max_overflow=1, hide_parameters=True)
 
     @event.listens_for(engine, "connect")
     def set_up(connection: SqliteConnection, _record: object) -> None:

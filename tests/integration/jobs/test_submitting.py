@@ -90,11 +90,11 @@ async def test_a_store_that_fails_refuses_the_job_and_keeps_its_place_free(tmp_p
 
 
 async def test_waiting_reads_the_store_once_and_is_woken_by_the_end(slow: House) -> None:
-    job = await slow.submit(num_inference_steps=3)
+    job = await slow.submit(num_inference_steps=1)
     waiting = asyncio.create_task(slow.service.wait(job.id))
     await slow.started(job.id)
     await slow.clock.until_asleep(1.0)
-    await slow.clock.advance(3)
+    await slow.clock.advance(1)
     assert (await waiting).status is JobStatus.SUCCEEDED
     assert slow.store.calls.count("get") == 1
 
@@ -106,10 +106,10 @@ async def test_waiting_for_a_job_that_ended_returns_at_once(quick: House) -> Non
 
 async def test_waiting_ends_at_the_deadline_and_the_job_goes_on(slow: House) -> None:
     job = await slow.submit(num_inference_steps=9)
-    waiting = asyncio.create_task(slow.service.wait(job.id, 2.5))
-    await slow.clock.until_asleep(2.5)
+    waiting = asyncio.create_task(slow.service.wait(job.id, 1.5))
+    await slow.clock.until_asleep(1.5)
     await slow.started(job.id)
-    await slow.clock.advance(2.5)
+    await slow.clock.advance(1.5)
     with pytest.raises(DeadlineExceeded):
         await waiting
     assert (await slow.stored(job.id)).status is JobStatus.RUNNING
@@ -128,9 +128,9 @@ async def test_a_waiter_that_gives_up_leaves_the_job_alone(slow: House) -> None:
 async def test_an_end_that_another_process_wrote_is_noticed(idle: House) -> None:
     job = await idle.submit()
     waiting = asyncio.create_task(idle.service.wait(job.id))
-    await idle.clock.until_asleep(10.0)
+    await idle.clock.until_asleep(2.0)
     await idle.store.cancel(job.id, 0.0)
-    await idle.clock.advance(10)
+    await idle.clock.advance(2)
     assert (await waiting).status is JobStatus.CANCELED
 
 

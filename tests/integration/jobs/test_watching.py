@@ -60,7 +60,7 @@ async def test_watching_ends_when_the_job_is_cancelled(idle: House) -> None:
     job = await idle.submit()
     news = idle.service.watch(ANONYMOUS, job.id)
     first = asyncio.create_task(_next(news))
-    await idle.clock.until_asleep(10.0)
+    await idle.clock.until_asleep(2.0)
     await idle.service.cancel(ANONYMOUS, job.id)
     assert (await first).status is JobStatus.CANCELED
     with pytest.raises(StopAsyncIteration):

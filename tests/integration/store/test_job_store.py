@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from pathlib import Path
 
 import pytest
 
 from diffuserve.core.errors import StorageFailed
-from diffuserve.core.job import JobError, JobStatus, Usage
+from diffuserve.core.job import Job, JobError, JobStatus, Usage
 from diffuserve.core.ports import JobStore, Outcome
 from diffuserve.core.request import InputImage
-from diffuserve.store import open_store
 from support.models import artifact, job, resolved
 
 pytestmark = pytest.mark.integration
@@ -20,25 +17,11 @@ pytestmark = pytest.mark.integration
 NOW, LEASE = 1_800_000_000.0, 1_800_000_030.0
 
 
-async def _on_sqlite(folder: Path) -> JobStore:
-    return await open_store(f"sqlite:///{folder}/jobs.sqlite3")
-
-
-DATABASES: dict[str, Callable[[Path], Awaitable[JobStore]]] = {"sqlite": _on_sqlite}
-
-
-@pytest.fixture(params=DATABASES)
-async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[JobStore]:
-    opened = await DATABASES[request.param](tmp_path)
-    yield opened
-    await opened.close()
-
-
 async def test_a_job_comes_back_as_it_was_added(store: JobStore) -> None:
     image = InputImage("a" * 64, 64, 64, b"the bytes lie elsewhere")
     request = resolved(seeds=(2**64 - 1, 0), init_image=image, prompt="红苹果 \x00 'quoted\" 🍎", strength=0.5)
     added = job(2**62, request=request, notes=("one", "two"))
-    await store.add(added)
+    await store.add(added, now=NOW)
     found = await store.get(2**62)
     assert found == added
     assert found is not None and found.request.init_image is not None
@@ -52,21 +35,21 @@ async def test_a_job_that_was_never_added_is_none(store: JobStore) -> None:
 
 
 async def test_adding_the_same_id_twice_is_a_storage_failure(store: JobStore) -> None:
-    await store.add(job(1))
+    await store.add(job(1), now=NOW)
     with pytest.raises(StorageFailed):
-        await store.add(job(1))
+        await store.add(job(1), now=NOW)
 
 
 async def test_one_bad_call_does_not_fail_those_that_shared_its_commit(store: JobStore) -> None:
-    await store.add(job(1))
-    results = await asyncio.gather(*(store.add(job(n)) for n in (2, 1, 3)), return_exceptions=True)
-    assert [type(result) for result in results] == [type(None), StorageFailed, type(None)]
+    await store.add(job(1), now=NOW)
+    results = await asyncio.gather(*(store.add(job(n), now=NOW) for n in (2, 1, 3)), return_exceptions=True)
+    assert [type(result) for result in results] == [Job, StorageFailed, Job]
     assert await store.queued() == 3
 
 
 async def test_claims_take_the_oldest_jobs_first(store: JobStore) -> None:
     for n in (3, 1, 2):
-        await store.add(job(n))
+        await store.add(job(n), now=NOW)
     claimed = await store.claim("me", 2, NOW, LEASE)
     assert [one.id for one in claimed] == [1, 2]
     assert {one.status for one in claimed} == {JobStatus.RUNNING}
@@ -75,14 +58,14 @@ async def test_claims_take_the_oldest_jobs_first(store: JobStore) -> None:
 
 
 async def test_a_claimed_job_is_not_claimed_again_while_its_lease_lasts(store: JobStore) -> None:
-    await store.add(job(1))
+    await store.add(job(1), now=NOW)
     await store.claim("me", 5, NOW, LEASE)
     assert list(await store.claim("you", 5, LEASE - 1, LEASE + 30)) == []
 
 
 async def test_a_job_whose_lease_ran_out_is_taken_over(store: JobStore) -> None:
-    await store.add(job(1))
-    await store.add(job(2))
+    await store.add(job(1), now=NOW)
+    await store.add(job(2), now=NOW)
     await store.claim("me", 1, NOW, LEASE)
     taken = await store.claim("you", 2, LEASE + 1, LEASE + 31)
     assert [(one.id, one.attempts) for one in taken] == [(1, 2), (2, 1)]
@@ -90,20 +73,20 @@ async def test_a_job_whose_lease_ran_out_is_taken_over(store: JobStore) -> None:
 
 async def test_concurrent_claims_never_share_a_job(store: JobStore) -> None:
     for n in range(1, 41):
-        await store.add(job(n))
+        await store.add(job(n), now=NOW)
     claims = await asyncio.gather(*(store.claim(f"worker-{n}", 5, NOW, LEASE) for n in range(10)))
     ids = [one.id for claim in claims for one in claim]
     assert sorted(ids) == list(range(1, 41))
 
 
 async def test_a_claim_of_nothing_takes_nothing(store: JobStore) -> None:
-    await store.add(job(1))
+    await store.add(job(1), now=NOW)
     assert list(await store.claim("me", 0, NOW, LEASE)) == []
     assert await store.queued() == 1
 
 
 async def test_renewing_lengthens_a_lease(store: JobStore) -> None:
-    await store.add(job(1))
+    await store.add(job(1), now=NOW)
     await store.claim("me", 1, NOW, LEASE)
     assert list(await store.renew("me", [1], LEASE + 100)) == [1]
     assert list(await store.claim("you", 1, LEASE + 50, LEASE + 80)) == []
@@ -111,7 +94,7 @@ async def test_renewing_lengthens_a_lease(store: JobStore) -> None:
 
 async def test_renewing_returns_only_what_is_still_held(store: JobStore) -> None:
     for n in (1, 2, 3):
-        await store.add(job(n))
+        await store.add(job(n), now=NOW)
     await store.claim("me", 3, NOW, LEASE)
     await store.cancel(2, NOW)
     assert sorted(await store.renew("me", [1, 2, 3, 404], LEASE)) == [1, 3]
@@ -120,7 +103,7 @@ async def test_renewing_returns_only_what_is_still_held(store: JobStore) -> None
 
 
 async def test_finishing_writes_all_of_the_outcome(store: JobStore) -> None:
-    await store.add(job(1, notes=("before",)))
+    await store.add(job(1, notes=("before",)), now=NOW)
     await store.claim("me", 1, NOW, LEASE)
     made = (artifact(1), artifact(0))
     usage = Usage(2, 8, 8192, 0.25)
@@ -135,7 +118,7 @@ async def test_finishing_writes_all_of_the_outcome(store: JobStore) -> None:
 
 
 async def test_a_failed_job_keeps_its_reason(store: JobStore) -> None:
-    await store.add(job(1))
+    await store.add(job(1), now=NOW)
     await store.claim("me", 1, NOW, LEASE)
     error = JobError("out_of_memory", "too large")
     await store.finish("me", 1, Outcome(JobStatus.FAILED, error=error), NOW)
@@ -144,7 +127,7 @@ async def test_a_failed_job_keeps_its_reason(store: JobStore) -> None:
 
 
 async def test_a_job_ends_once(store: JobStore) -> None:
-    await store.add(job(1))
+    await store.add(job(1), now=NOW)
     await store.claim("me", 1, NOW, LEASE)
     ends = await asyncio.gather(
         *(store.finish("me", 1, Outcome(JobStatus.SUCCEEDED, (artifact(0, id=f"{n:032}"),)), NOW) for n in range(5))
@@ -156,7 +139,7 @@ async def test_a_job_ends_once(store: JobStore) -> None:
 
 @pytest.mark.parametrize("notes", [(), ("a note",)])
 async def test_who_lost_the_lease_cannot_finish(store: JobStore, notes: tuple[str, ...]) -> None:
-    await store.add(job(1))
+    await store.add(job(1), now=NOW)
     await store.claim("me", 1, NOW, LEASE)
     await store.claim("you", 1, LEASE + 1, LEASE + 31)
     assert not await store.finish("me", 1, Outcome(JobStatus.SUCCEEDED, (artifact(0),), notes=notes), NOW)
@@ -167,7 +150,7 @@ async def test_who_lost_the_lease_cannot_finish(store: JobStore, notes: tuple[st
 
 @pytest.mark.parametrize("claimed", [False, True])
 async def test_a_job_can_be_cancelled_until_it_ends(store: JobStore, claimed: bool) -> None:
-    await store.add(job(1))
+    await store.add(job(1), now=NOW)
     if claimed:
         await store.claim("me", 1, NOW, LEASE)
     canceled = await store.cancel(1, NOW + 1)
@@ -177,7 +160,7 @@ async def test_a_job_can_be_cancelled_until_it_ends(store: JobStore, claimed: bo
 
 
 async def test_cancelling_an_ended_job_changes_nothing(store: JobStore) -> None:
-    await store.add(job(1))
+    await store.add(job(1), now=NOW)
     await store.claim("me", 1, NOW, LEASE)
     await store.finish("me", 1, Outcome(JobStatus.SUCCEEDED, (artifact(0),)), NOW)
     after = await store.cancel(1, NOW + 1)
@@ -187,7 +170,7 @@ async def test_cancelling_an_ended_job_changes_nothing(store: JobStore) -> None:
 
 async def test_requeued_jobs_wait_again_at_their_old_place(store: JobStore) -> None:
     for n in (1, 2, 3):
-        await store.add(job(n))
+        await store.add(job(n), now=NOW)
     await store.claim("me", 2, NOW, LEASE)
     assert await store.requeue("me", [1]) == 1
     found = await store.get(1)
@@ -197,7 +180,7 @@ async def test_requeued_jobs_wait_again_at_their_old_place(store: JobStore) -> N
 
 async def test_requeue_of_all_takes_only_this_owners_running_jobs(store: JobStore) -> None:
     for n in (1, 2, 3, 4):
-        await store.add(job(n))
+        await store.add(job(n), now=NOW)
     await store.claim("me", 2, NOW, LEASE)
     await store.claim("you", 1, NOW, LEASE)
     await store.finish("me", 1, Outcome(JobStatus.SUCCEEDED), NOW)
@@ -207,7 +190,7 @@ async def test_requeue_of_all_takes_only_this_owners_running_jobs(store: JobStor
 
 
 async def test_a_crash_is_counted(store: JobStore) -> None:
-    await store.add(job(1))
+    await store.add(job(1), now=NOW)
     await store.claim("me", 1, NOW, LEASE)
     await store.requeue("me", [1], crashed=True)
     found = await store.get(1)

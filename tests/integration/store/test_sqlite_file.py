@@ -7,14 +7,10 @@ import stat
 from pathlib import Path
 
 import pytest
-from alembic.autogenerate import compare_metadata
-from alembic.migration import MigrationContext
-from sqlalchemy import create_engine
 
 from diffuserve.core.errors import ConfigurationError, StorageFailed
 from diffuserve.core.job import JobStatus
 from diffuserve.store import open_store
-from diffuserve.store.tables import metadata
 from support.models import job
 
 pytestmark = pytest.mark.integration
@@ -29,42 +25,33 @@ def _execute(file: Path, statement: str) -> None:
 
 async def test_only_the_owner_may_read_the_database(tmp_path: Path) -> None:
     store = await open_store(f"sqlite:///{tmp_path}/jobs.sqlite3")
-    await store.add(job(1))
+    await store.jobs.add(job(1), now=0.0)
     modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in tmp_path.iterdir()}
     await store.close()
     assert modes and set(modes.values()) == {0o600}
 
 
-async def test_the_migrations_build_what_the_queries_expect(tmp_path: Path) -> None:
-    await (await open_store(f"sqlite:///{tmp_path}/jobs.sqlite3")).close()
-    engine = create_engine(f"sqlite:///{tmp_path}/jobs.sqlite3")
-    with engine.connect() as connection:
-        differences = compare_metadata(MigrationContext.configure(connection), metadata)
-    engine.dispose()
-    assert differences == []
-
-
 async def test_jobs_are_there_after_the_store_was_opened_again(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/jobs.sqlite3"
     store = await open_store(url)
-    await store.add(job(1))
+    await store.jobs.add(job(1), now=0.0)
     await store.close()
     again = await open_store(url)
-    found = await again.get(1)
+    found = await again.jobs.get(1)
     await again.close()
     assert found == job(1)
 
 
 async def test_a_job_that_cannot_be_read_fails_and_does_not_bar_the_queue(tmp_path: Path) -> None:
     store = await open_store(f"sqlite:///{tmp_path}/jobs.sqlite3")
-    await store.add(job(1))
-    await store.add(job(2))
+    await store.jobs.add(job(1), now=0.0)
+    await store.jobs.add(job(2), now=0.0)
     _execute(tmp_path / "jobs.sqlite3", "UPDATE jobs SET request = '{}' WHERE id = 1")
-    claimed = await store.claim("me", 5, 0.0, 30.0)
+    claimed = await store.jobs.claim("me", 5, 0.0, 30.0)
     with pytest.raises(StorageFailed):
-        await store.get(1)
+        await store.jobs.get(1)
     _execute(tmp_path / "jobs.sqlite3", "UPDATE jobs SET request = (SELECT request FROM jobs WHERE id = 2)")
-    failed = await store.get(1)
+    failed = await store.jobs.get(1)
     await store.close()
     assert [one.id for one in claimed] == [2]
     assert failed is not None and failed.status is JobStatus.FAILED

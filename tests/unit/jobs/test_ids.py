@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from diffuserve.blobs.keys import checked
-from diffuserve.jobs.ids import JobIds, artifact_id, artifact_key, input_key, random_seed
+from diffuserve.jobs.ids import JobIds, artifact_id, artifact_key, first_id, input_key, random_seed
 
 pytestmark = pytest.mark.unit
 
@@ -33,3 +33,9 @@ def test_keys_are_keys_that_the_blob_store_takes() -> None:
 
 def test_random_seeds_are_read_exactly_by_javascript() -> None:
     assert all(0 <= random_seed() < 2**53 for _ in range(100))
+
+
+def test_the_first_id_of_a_time_parts_the_ids_before_it_from_those_after() -> None:
+    fresh = JobIds()
+    before, after = fresh.next(1_800_000_000.0), fresh.next(1_800_000_000.1)
+    assert before < first_id(1_800_000_000.05) < after
