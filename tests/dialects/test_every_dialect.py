@@ -13,8 +13,11 @@ from starlette.requests import Request
 
 from diffuserve.config import Settings
 from diffuserve.core import errors
+from diffuserve.core.account import KeyLimits, KeyType, Plan, PlanUnit
 from diffuserve.core.errors import ConfigurationError, DiffuserveError, leaves
 from diffuserve.core.job import JobError
+from diffuserve.core.principal import Principal
+from diffuserve.core.request import GenerationRequest
 from diffuserve.dialects import dialects
 from diffuserve.dialects.base import Dialect
 from support.app import Server, serving
@@ -168,15 +171,68 @@ class TestOverHttp:
         assert answer.status_code == 403
         has_its_shape(dialect, answer)
 
-    async def test_a_refused_caller_is_answered_401(self, server: Server, dialect: Dialect, tmp_path: Path) -> None:
-        async def refuse(_: Request) -> Any:
-            raise errors.Unauthenticated("no such key")
+    async def test_a_caller_without_a_key_is_answered_401_whatever_else_is_wrong(
+        self, server: Server, dialect: Dialect
+    ) -> None:
+        await server.keys.create("acme", KeyType.BEARER)
+        answer = await self.post(server, dialect, EXAMPLES[dialect.name].malformed)
+        assert (answer.status_code, answer.headers["www-authenticate"]) == (401, 'Bearer realm="diffuserve"')
+        assert "a key is required" in str(has_its_shape(dialect, answer))
 
-        (tmp_path / "other").mkdir()
-        async with serving(tmp_path / "other", authenticate=refuse) as closed:
-            answer = await self.post(closed, dialect, EXAMPLES[dialect.name].malformed)
+    async def test_a_wrong_key_is_answered_401_and_not_repeated(self, server: Server, dialect: Dialect) -> None:
+        made = await server.keys.create("acme", KeyType.BEARER)
+        for wrong in (made.secret + "x", "dsk_" + "0" * 43, made.key.id):
+            answer = await self.post(server, dialect, EXAMPLES[dialect.name].good, authorization=f"Bearer {wrong}")
             assert answer.status_code == 401
-            assert "no such key" in str(has_its_shape(dialect, answer))
+            assert "the key is not valid" in str(has_its_shape(dialect, answer))
+            assert wrong not in answer.text
+
+    async def test_a_good_key_is_let_in(self, server: Server, dialect: Dialect) -> None:
+        made = await server.keys.create("acme", KeyType.BEARER, scopes=frozenset({f"dialect:{dialect.name}"}))
+        answer = await self.post(server, dialect, EXAMPLES[dialect.name].good, authorization=f"Bearer {made.secret}")
+        assert answer.status_code in (200, 202)
+
+    async def test_a_key_for_another_dialect_is_answered_403(self, server: Server, dialect: Dialect) -> None:
+        made = await server.keys.create("acme", KeyType.BEARER, scopes=frozenset({"dialect:another"}))
+        answer = await self.post(server, dialect, EXAMPLES[dialect.name].good, authorization=f"Bearer {made.secret}")
+        assert answer.status_code == 403
+        has_its_shape(dialect, answer)
+
+    async def test_a_key_for_another_model_is_answered_403(self, server: Server, dialect: Dialect) -> None:
+        made = await server.keys.create("acme", KeyType.BEARER, scopes=frozenset({"model:another"}))
+        answer = await self.post(server, dialect, EXAMPLES[dialect.name].good, authorization=f"Bearer {made.secret}")
+        assert answer.status_code == 403
+        has_its_shape(dialect, answer)
+
+    async def test_a_key_that_calls_too_often_is_answered_429_with_the_time_to_come_back(
+        self, server: Server, dialect: Dialect
+    ) -> None:
+        made = await server.keys.create("acme", KeyType.BEARER, limits=KeyLimits(requests_per_day=1))
+        for status in (400, 429):
+            answer = await self.post(
+                server, dialect, EXAMPLES[dialect.name].malformed, authorization=f"Bearer {made.secret}"
+            )
+            assert answer.status_code == status
+        assert int(answer.headers["retry-after"]) >= 1
+        has_its_shape(dialect, answer)
+
+    async def test_an_account_whose_plan_is_over_is_answered_402(self, server: Server, dialect: Dialect) -> None:
+        made = await server.keys.create("acme", KeyType.BEARER)
+        over = Plan(0, "acme", PlanUnit.IMAGES, amount=10, used=0, reserved=0, valid_from=0, valid_until=1)
+        await server.accounts.add_plan(over)
+        answer = await self.post(server, dialect, EXAMPLES[dialect.name].good, authorization=f"Bearer {made.secret}")
+        assert answer.status_code == 402
+        assert "plan has 0 images left" in str(has_its_shape(dialect, answer))
+
+    async def test_a_key_with_too_many_open_jobs_is_answered_429(self, dialect: Dialect, tmp_path: Path) -> None:
+        async with serving(tmp_path, start=False) as busy:
+            made = await busy.keys.create("acme", KeyType.BEARER, limits=KeyLimits(concurrent_jobs=1))
+            key = Principal("acme", made.key.id, limits=made.key.limits)
+            await busy.jobs.submit(key, dialect.name, GenerationRequest(prompt="x"))
+            answer = await self.post(busy, dialect, EXAMPLES[dialect.name].good, authorization=f"Bearer {made.secret}")
+            assert answer.status_code == 429
+            assert "retry-after" in answer.headers
+            has_its_shape(dialect, answer)
 
     async def test_a_bug_is_answered_500_and_leaks_nothing(
         self, server: Server, dialect: Dialect, monkeypatch: pytest.MonkeyPatch

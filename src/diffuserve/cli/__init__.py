@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from diffuserve import __version__
-from diffuserve.cli import doctor, generate, models, samplers, serve
+from diffuserve.cli import accounts, db, doctor, generate, keys, models, plans, samplers, serve, usage, webhooks
 from diffuserve.core.errors import ConfigurationError, DiffuserveError
 
 app = typer.Typer(
@@ -26,6 +26,12 @@ app.command("serve")(serve.serve)
 app.command("generate")(generate.generate)
 app.add_typer(models.app, name="models")
 app.command("samplers")(samplers.samplers)
+app.add_typer(accounts.app, name="accounts")
+app.add_typer(keys.app, name="keys")
+app.add_typer(plans.app, name="plans")
+app.command("usage")(usage.usage)
+app.add_typer(webhooks.app, name="webhooks")
+app.add_typer(db.app, name="db")
 app.command("doctor")(doctor.doctor)
 
 

@@ -5,17 +5,19 @@ from __future__ import annotations
 import errno
 import ipaddress
 import socket
+from collections.abc import Callable
 
 from diffuserve.core.errors import ConfigurationError
 from diffuserve.loopback import is_loopback
 
 
-def check_host(host: str, allow_anonymous: bool) -> None:
+def check_host(host: str, *, allow_anonymous: bool, has_keys: Callable[[], bool]) -> None:
     """Raises ConfigurationError where the server would be open to others without anybody having said so."""
-    if not is_loopback(host) and not allow_anonymous:
+    if not is_loopback(host) and not allow_anonymous and not has_keys():
         raise ConfigurationError(
-            f"refusing to listen on {host}, where everybody who reaches it could draw without a key: keep 127.0.0.1 "
-            "and put a proxy that asks for a password before it, or say --allow-anonymous if that is what you want"
+            f"refusing to listen on {host}, where everybody who reaches it could draw, since there is no key yet: make "
+            "one with `diffuserve keys create --account NAME` (the same --data-dir), or say --allow-anonymous if that "
+            "is what you want"
         )
 
 

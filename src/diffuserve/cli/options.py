@@ -37,3 +37,14 @@ Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1 or mps
 Threads = Annotated[
     int | None, typer.Option(help="Processor threads. [default: one a core]", show_default=False, min=1, max=512)
 ]
+DataDir = Annotated[
+    Path | None, typer.Option(help="Where jobs and pictures are kept. [default: diffuserve-data]", show_default=False)
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
+
+
+def print_json(value: object) -> None:
+    """JSON on one line of standard output."""
+    import json
+
+    print(json.dumps(value, ensure_ascii=False))

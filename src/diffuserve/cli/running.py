@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING
 
 import uvicorn
@@ -59,7 +60,9 @@ async def _serve(settings: Settings, catalog: Catalog, listener: socket.socket) 
         await app.start()
         serving = asyncio.create_task(http.serve(sockets=[listener]), name="http")
         try:
-            await _until_stopped(app, serving, stop, lambda: print(_banner(settings, app, listener), flush=True))
+            open_to_all = await app.gate.is_open()
+            greet = partial(_greet, settings, app, listener, open_to_all)
+            await _until_stopped(app, serving, stop, greet)
         finally:
             # A job that waits for a model to load would only use up the time.
             ready = app.engine.status().ready
@@ -125,15 +128,19 @@ def _signals(handler: Callable[[], None]) -> Iterator[None]:
             loop.remove_signal_handler(number)
 
 
-def _banner(settings: Settings, app: App, listener: socket.socket) -> str:
+def _greet(settings: Settings, app: App, listener: socket.socket, open_to_all: bool) -> None:
     url = origin(settings.host, listener)
     status = app.engine.status()
     drawn_by = ", ".join(filter(None, (app.catalog.default.name, status.device, status.dtype)))
-    return f"""
+    key = "" if open_to_all else "-H 'Authorization: Bearer YOUR_KEY' "
+    print(
+        f"""
 Ready at {url}  ({drawn_by})
 
-  Try it   curl -d 'prompt=a red apple' -d seed=7 {url}/txt2img
+  Try it   curl {key}-d 'prompt=a red apple' -d seed=7 {url}/txt2img
   Docs     {url}/docs
   Data     {settings.data_dir.absolute()}
   Stop     Ctrl-C
-"""
+""",
+        flush=True,
+    )

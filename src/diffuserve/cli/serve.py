@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -19,10 +18,7 @@ def serve(
         typer.Option(help="Port; 0 takes a free one. [default: 8000]", show_default=False, min=0, max=65535),
     ] = None,
     config: options.Config = None,
-    data_dir: Annotated[
-        Path | None,
-        typer.Option(help="Where jobs and pictures are kept. [default: diffuserve-data]", show_default=False),
-    ] = None,
+    data_dir: options.DataDir = None,
     engine: Annotated[
         options.EngineKind | None,
         typer.Option(help="fake draws patterns and needs no torch. [default: local]", show_default=False),
@@ -39,11 +35,13 @@ def serve(
     ] = None,
 ) -> None:
     """Start the server. Ctrl-C lets running jobs finish; what does not finish in time is taken up at the next start."""
+    import asyncio
+
     from diffuserve import logs
     from diffuserve.cli.listening import bind, check_host
     from diffuserve.cli.running import run
     from diffuserve.config import load
-    from diffuserve.wiring import catalog
+    from diffuserve.wiring import anybody_has_a_key, catalog
 
     settings = load(
         config,
@@ -58,7 +56,11 @@ def serve(
         allow_anonymous=allow_anonymous,
     )
     logs.configure(settings.log_level, json=settings.log_json)
-    check_host(settings.host, settings.allow_anonymous)
+    check_host(
+        settings.host,
+        allow_anonymous=settings.allow_anonymous,
+        has_keys=lambda: asyncio.run(anybody_has_a_key(settings)),
+    )
     models = catalog(settings)
     with bind(settings.host, settings.port) as listener:
         raise typer.Exit(run(settings, models, listener))

@@ -14,19 +14,27 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from diffuserve.core.errors import ConfigurationError, DiffuserveError, InvalidParameter, leaves
+from diffuserve.auth import Gate
+from diffuserve.core.delivery import Delivery
+from diffuserve.core.errors import ConfigurationError, DiffuserveError, InvalidParameter, Unauthenticated, leaves
+from diffuserve.core.job import Job
 from diffuserve.core.ports import Clock, EngineStatus
-from diffuserve.core.principal import ANONYMOUS, Principal
 from diffuserve.dialects.links import Links
 from diffuserve.jobs.service import JobService
 from diffuserve.media.fetch import Fetcher
+from diffuserve.webhooks.rendered import Rendered
+from diffuserve.webhooks.sign import SigningSecrets
 
 Row = TypeVar("Row")
 
 
-async def anonymous(request: Request) -> Principal:
-    """Who asks, on a server without keys: everybody is the one local account."""
-    return ANONYMOUS
+@dataclass(frozen=True)
+class Notices:
+    """What dialects need to promise notifications (`callbacks.py`)."""
+
+    secrets: SigningSecrets
+    allow_private: bool = False
+    """Private addresses may be named too."""
 
 
 @dataclass(frozen=True)
@@ -34,15 +42,16 @@ class Rooms:
     """What dialects use of the house; `wiring` fills it."""
 
     jobs: JobService
+    gate: Gate
+    """Who asks; `endpoint.py` takes everybody through it."""
     links: Links
     fetcher: Fetcher
+    notices: Notices
     clock: Clock
     status: Callable[[], EngineStatus]
     max_input_pixels: int
     decoding: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2))
     """How many input pictures are decoded at once: a large one takes hundreds of megabytes while it is."""
-    authenticate: Callable[[Request], Awaitable[Principal]] = anonymous
-    """Raises Unauthenticated, Forbidden. Runs inside the endpoint wrapper, so refusals have the dialect's shape."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +70,8 @@ class Dialect:
     errors: ErrorTable[int]
     """HTTP status of each error."""
     render_error: Callable[[DiffuserveError, Request], Response]
+    render_delivery: Callable[[Rooms, Job, Delivery], Awaitable[Rendered]] | None = None
+    """A notification in its words; None where it has no webhooks."""
 
     def owns(self, path: str) -> bool:
         return any(path == root or path.startswith(root + "/") for root in self.territory)
@@ -86,6 +97,11 @@ class ErrorTable(Generic[Row]):
 def retry_header(error: DiffuserveError) -> dict[str, str]:
     """`Retry-After` in whole seconds, where the error knows it."""
     return {} if error.retry_after is None else {"retry-after": str(max(1, round(error.retry_after)))}
+
+
+def challenge_header(error: DiffuserveError) -> dict[str, str]:
+    """`WWW-Authenticate`, which every answer 401 must carry."""
+    return {"www-authenticate": 'Bearer realm="diffuserve"'} if isinstance(error, Unauthenticated) else {}
 
 
 def allow_header(error: DiffuserveError) -> dict[str, str]:

@@ -45,10 +45,18 @@ _CHARSETS = re.compile(
 
 
 async def read_fields(request: Request) -> Fields:
-    """The body's fields. A repeated name counts once, the first time.
+    """The body's fields. A repeated name counts once, the first time. Read once for each request: a second call, by
+    whoever looks for a key among them, returns the same.
 
     Raises UnsupportedMediaType, MalformedBody, PayloadTooLarge.
     """
+    if not hasattr(request.state, "fields"):
+        request.state.fields = await _read(request)
+    fields: Fields = request.state.fields
+    return fields
+
+
+async def _read(request: Request) -> Fields:
     kind, options = _content_type(request.headers.get("content-type", ""))
     charset = _charset(options.get("charset", "utf-8"))
     if kind == MULTIPART:

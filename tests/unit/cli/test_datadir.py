@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import stat
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from diffuserve.core.errors import ConfigurationError
-from diffuserve.datadir import DataDir
+from diffuserve.datadir import DataDir, DataFolder
 
 pytestmark = pytest.mark.unit
 
@@ -44,6 +45,24 @@ def test_secret_and_owner_stay_after_a_restart(tmp_path: Path) -> None:
 def test_the_owner_does_not_give_the_secret_away(tmp_path: Path) -> None:
     data = DataDir(tmp_path)
     assert data.owner not in data.secret.hex()
+
+
+def test_commands_share_the_folder_and_its_secret_with_a_running_server(tmp_path: Path) -> None:
+    server = DataDir(tmp_path)
+    assert DataFolder(tmp_path).secret == server.secret
+
+
+def test_a_command_that_comes_first_makes_the_secret_that_the_server_will_use(tmp_path: Path) -> None:
+    folder = DataFolder(tmp_path / "data")
+    assert stat.S_IMODE((folder.root / "secret.key").stat().st_mode) == 0o600
+    assert DataDir(tmp_path / "data").secret == folder.secret
+
+
+def test_all_who_come_first_at_once_agree_on_one_secret(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(16) as many:
+        folders = list(many.map(lambda _: DataFolder(tmp_path), range(64)))
+    assert len({folder.secret for folder in folders}) == 1
+    assert folders[0].secret == (tmp_path / "secret.key").read_bytes()
 
 
 def test_a_damaged_secret_is_told(tmp_path: Path) -> None:

@@ -13,17 +13,22 @@ from diffuserve.loopback import is_loopback
 pytestmark = pytest.mark.unit
 
 
+def unasked() -> bool:
+    raise AssertionError("the store need not be opened for this")
+
+
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.9.1", "localhost", "LOCALHOST", "::1", "[::1]"])
 def test_loopback_addresses_need_no_permission(host: str) -> None:
     assert is_loopback(host)
-    check_host(host, allow_anonymous=False)
+    check_host(host, allow_anonymous=False, has_keys=unasked)
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "", "192.168.1.2", "example.org", "127.0.0.1.example.org"])
 def test_other_addresses_are_refused_with_the_ways_out(host: str) -> None:
-    with pytest.raises(ConfigurationError, match=r"keep 127\.0\.0\.1 .*proxy.*--allow-anonymous"):
-        check_host(host, allow_anonymous=False)
-    check_host(host, allow_anonymous=True)
+    with pytest.raises(ConfigurationError, match=r"keys create --account.*--allow-anonymous"):
+        check_host(host, allow_anonymous=False, has_keys=lambda: False)
+    check_host(host, allow_anonymous=True, has_keys=unasked)
+    check_host(host, allow_anonymous=False, has_keys=lambda: True)
 
 
 def test_port_0_takes_a_free_port_and_the_url_names_it() -> None:

@@ -14,7 +14,7 @@ from diffuserve.cli import main
 
 pytestmark = pytest.mark.unit
 
-HEAVY = ("torch", "diffusers", "transformers", "numpy", "sqlalchemy", "fastapi", "uvicorn", "PIL")
+HEAVY = ("torch", "diffusers", "transformers", "numpy", "sqlalchemy", "fastapi", "uvicorn", "PIL", "cryptography")
 
 
 def run(*arguments: str) -> int:
@@ -32,7 +32,17 @@ def in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["serve", "--help"], ["generate", "--help"], ["--version"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--help"],
+        ["serve", "--help"],
+        ["generate", "--help"],
+        ["keys", "create", "--help"],
+        ["usage", "--help"],
+        ["--version"],
+    ],
+)
 def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
     program = (
         "import sys\n"
@@ -54,7 +64,9 @@ def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == f"diffuserve {__version__}\n"
 
 
-@pytest.mark.parametrize("command", ["serve", "generate", "models", "samplers", "doctor"])
+@pytest.mark.parametrize(
+    "command", ["serve", "generate", "models", "samplers", "doctor", "accounts", "keys", "plans", "usage"]
+)
 def test_every_command_is_in_the_help(capsys: pytest.CaptureFixture[str], command: str) -> None:
     run("--help")
     assert command in capsys.readouterr().out

@@ -67,3 +67,18 @@ def test_a_link_that_was_changed_leads_nowhere(clock: HeldClock) -> None:
     ):
         with pytest.raises(ArtifactNotFound):
             links.check(artifact_id, until, sign)
+
+
+class Bucket:
+    async def link(self, key: str, seconds: int) -> str:
+        return f"https://bucket.example.org/{key}?for={seconds}"
+
+
+async def test_where_pictures_lie_in_a_bucket_links_lead_there(clock: HeldClock) -> None:
+    url = await Links(b"s", 60, clock, "https://draw.example.org", storage=Bucket()).of([ARTIFACT], "http://h")
+    assert url(ARTIFACT) == "https://bucket.example.org/artifacts/x.png?for=60"
+
+
+async def test_where_pictures_lie_on_the_disk_links_lead_to_this_server(clock: HeldClock) -> None:
+    links = Links(b"s", 60, clock)
+    assert (await links.of([ARTIFACT], "http://h"))(ARTIFACT) == links.url(ARTIFACT, "http://h")

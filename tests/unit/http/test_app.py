@@ -166,7 +166,7 @@ async def test_metrics_count_answers_and_what_waits(tmp_path: Path) -> None:
         text = (await server.client.get("/metrics")).text
         assert 'diffuserve_http_requests_total{dialect="native",status="202"} 1.0' in text
         assert 'diffuserve_http_requests_total{dialect="plain",status="405"} 1.0' in text
-        assert "diffuserve_queued_jobs 1.0" in text
+        assert 'diffuserve_queued_jobs{key="none",model="tiny"} 1.0' in text
         assert "diffuserve_engine_ready 0.0" in text
 
 
@@ -177,7 +177,7 @@ async def test_metrics_count_jobs_that_ended(server: Server) -> None:
     server.metrics.job_ended(await server.jobs.get(ANONYMOUS, int(answer.headers["diffuserve-job"])))
     text = (await server.client.get("/metrics")).text
     assert 'diffuserve_jobs_total{dialect="plain",status="succeeded"} 1.0' in text
-    assert "diffuserve_job_run_seconds_count 1.0" in text
+    assert 'diffuserve_job_run_seconds_count{dialect="plain"} 1.0' in text
 
 
 # Pages

@@ -2,51 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
-import httpcore2
 import pytest
 
 from diffuserve.core.errors import UnreadablePicture
-from diffuserve.media.fetch import Fetcher, GuardedBackend, is_public
+from diffuserve.media.fetch import Fetcher
+from support.wire import Names, Wire
 
 pytestmark = pytest.mark.unit
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\npicture"
-
-
-class Wire(httpcore2.AsyncNetworkBackend):
-    """Answers every connection with the next raw answer, and remembers the addresses."""
-
-    def __init__(self, *answers: bytes) -> None:
-        self.answers = list(answers)
-        self.addresses: list[str] = []
-
-    async def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,  # noqa: ASYNC109
-        local_address: str | None = None,
-        socket_options: Iterable[Any] | None = None,
-    ) -> httpcore2.AsyncNetworkStream:
-        self.addresses.append(host)
-        return httpcore2.AsyncMockStream([self.answers.pop(0)])
-
-    async def sleep(self, seconds: float) -> None:
-        raise AssertionError("nothing is retried")
-
-
-class Names(GuardedBackend):
-    """The guard, with a resolver of its own."""
-
-    def __init__(self, inner: Wire, names: dict[str, list[str]]) -> None:
-        super().__init__(inner)
-        self.names = names
-
-    async def resolve(self, host: str, port: int) -> list[str]:
-        return self.names[host] if host in self.names else await super().resolve(host, port)
 
 
 PUBLIC = {
@@ -145,10 +111,3 @@ async def test_a_body_that_grows_over_the_limit_is_dropped() -> None:
 async def test_a_failed_download_names_the_parameter(answer: bytes) -> None:
     with pytest.raises(UnreadablePicture, match="init_image could not be fetched"):
         await fetch("http://example.org/", answer)
-
-
-def test_public_addresses_are_told_from_the_others() -> None:
-    assert is_public("93.184.215.14")
-    assert is_public("2606:2800:220:1:248:1893:25c8:1946")
-    for address in ("224.0.0.1", "240.0.0.1", "255.255.255.255", "::", "2002:7f00:1::", "::127.0.0.1", "fe80::1%eth0"):
-        assert not is_public(address), address

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from diffuserve.dialects.base import Dialect
 from diffuserve.dialects.native.errors import STATUSES, render_error
+from diffuserve.dialects.native.render import delivery
 from diffuserve.dialects.native.routes import build
 
 __all__ = ["dialect"]
@@ -25,4 +26,5 @@ def dialect() -> Dialect:
         build=build,
         errors=STATUSES,
         render_error=render_error,
+        render_delivery=delivery,
     )

@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from diffuserve.core import errors as e
-from diffuserve.dialects.base import ErrorTable, allow_header, retry_header
+from diffuserve.dialects.base import ErrorTable, allow_header, challenge_header, retry_header
 from diffuserve.dialects.native.wire import Problem
 
 STATUSES: ErrorTable[int] = ErrorTable(
@@ -20,14 +20,17 @@ STATUSES: ErrorTable[int] = ErrorTable(
         e.MalformedBody: 400,
         e.UnsupportedMediaType: 415,
         e.PayloadTooLarge: 413,
+        e.IdempotencyConflict: 409,
         e.Unauthenticated: 401,
         e.Forbidden: 403,
+        e.QuotaExhausted: 402,
         e.JobNotFound: 404,
         e.ArtifactNotFound: 404,
         e.LinkExpired: 410,
         e.RouteNotFound: 404,
         e.MethodNotAllowed: 405,
         e.QueueFull: 503,
+        e.RateLimited: 429,
         e.EngineNotReady: 503,
         e.DeadlineExceeded: 504,
         e.JobCanceled: 409,
@@ -47,6 +50,6 @@ def render_error(error: e.DiffuserveError, request: Request) -> Response:
     return Response(
         problem.model_dump_json(exclude_none=True),
         status_code=status,
-        headers={**retry_header(error), **allow_header(error)},
+        headers={**retry_header(error), **allow_header(error), **challenge_header(error)},
         media_type="application/problem+json",
     )

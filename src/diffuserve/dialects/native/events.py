@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import orjson
 from starlette.responses import StreamingResponse
@@ -20,23 +20,20 @@ LAST_ID = "end"
 """The id of the last event. A browser that reconnects after it sends it back, and is told 204: to stop."""
 
 Happening = Started | Progress | Preview | Job
+LinksOf = Callable[[Job], Awaitable[Callable[[Artifact], str]]]
 
 
-def event_stream(
-    happenings: AsyncIterator[Happening], url: Callable[[Artifact], str], clock: Clock
-) -> StreamingResponse:
+def event_stream(happenings: AsyncIterator[Happening], links: LinksOf, clock: Clock) -> StreamingResponse:
     """The response that sends `happenings` as they come; a caller who hangs up ends it and nothing else."""
     return StreamingResponse(
-        _frames(happenings, url, clock),
+        _frames(happenings, links, clock),
         media_type="text/event-stream",
         # Without the last header nginx would hold events back.
         headers={"cache-control": "no-store", "x-accel-buffering": "no"},
     )
 
 
-async def _frames(
-    happenings: AsyncIterator[Happening], url: Callable[[Artifact], str], clock: Clock
-) -> AsyncIterator[bytes]:
+async def _frames(happenings: AsyncIterator[Happening], links: LinksOf, clock: Clock) -> AsyncIterator[bytes]:
     upcoming = asyncio.ensure_future(anext(happenings))
     try:
         yield b": diffuserve\n\n"
@@ -48,7 +45,7 @@ async def _frames(
                 yield b": still here\n\n"
                 continue
             happening = await upcoming
-            yield await frame(happening, url)
+            yield await frame(happening, links)
             if isinstance(happening, Job):
                 return
             upcoming = asyncio.ensure_future(anext(happenings))
@@ -61,7 +58,7 @@ async def _frames(
             await close()
 
 
-async def frame(happening: Happening, url: Callable[[Artifact], str]) -> bytes:
+async def frame(happening: Happening, links: LinksOf) -> bytes:
     """One event on the wire."""
     match happening:
         case Started():
@@ -71,7 +68,8 @@ async def frame(happening: Happening, url: Callable[[Artifact], str]) -> bytes:
         case Preview():
             return _event("preview", orjson.dumps(await asyncio.to_thread(preview_data, happening)))
         case Job():
-            return _event(happening.status.value, job_view(happening, url).model_dump_json().encode(), LAST_ID)
+            view = job_view(happening, await links(happening))
+            return _event(happening.status.value, view.model_dump_json().encode(), LAST_ID)
 
 
 def _event(name: str, data: bytes, event_id: str | None = None) -> bytes:

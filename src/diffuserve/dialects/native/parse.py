@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 from starlette.requests import Request
 
+from diffuserve.core.delivery import Callback
 from diffuserve.core.errors import (
     DiffuserveError,
     InvalidParameter,
@@ -15,8 +17,10 @@ from diffuserve.core.errors import (
     MissingParameter,
     UnsupportedMediaType,
 )
+from diffuserve.core.ports import Idempotency
 from diffuserve.core.request import MAX_SEED, GenerationRequest
 from diffuserve.dialects.base import Rooms
+from diffuserve.dialects.callbacks import Wish, callback
 from diffuserve.dialects.native.wire import JobBody
 from diffuserve.dialects.pictures import input_picture
 
@@ -42,6 +46,25 @@ async def read_body(request: Request) -> JobBody:
         raise refusal(error.errors(include_url=False)[0]) from None
 
 
+def to_callback(body: JobBody, rooms: Rooms, request: Request) -> Callback | None:
+    """Raises MissingParameter, InvalidParameter."""
+    if body.callback_url is not None:
+        wish = Wish(body.callback_url, "callback_url", body.callback_secret, "callback_secret")
+        return callback(rooms, request, "native", wish)
+    if body.callback_secret is not None:
+        raise MissingParameter("callback_url")
+    return None
+
+
+def to_idempotency(key: str | None, body: bytes) -> Idempotency | None:
+    """What the header `Idempotency-Key` promises of the body, if there is one. Raises InvalidParameter."""
+    if key is None:
+        return None
+    if not re.fullmatch(r"[ -~]{1,255}", key):
+        raise InvalidParameter("Idempotency-Key", "1 to 255 printable ASCII characters")
+    return Idempotency(key, hashlib.sha256(body).hexdigest())
+
+
 def refusal(detail: ErrorDetails) -> DiffuserveError:
     """The first thing that is wrong with a body, in our words."""
     name = "".join(f"[{part}]" if isinstance(part, int) else str(part) for part in detail["loc"])
@@ -55,7 +78,8 @@ def refusal(detail: ErrorDetails) -> DiffuserveError:
         case kind if not name:
             return MalformedBody("the body must be a JSON object")
         case kind:
-            return InvalidParameter(name, _ACCEPTED.get(kind, "of another type"), detail["input"])
+            shown = None if name == "callback_secret" else detail["input"]
+            return InvalidParameter(name, _ACCEPTED.get(kind, "of another type"), shown)
 
 
 async def to_request(body: JobBody, rooms: Rooms) -> GenerationRequest:

@@ -1,4 +1,4 @@
-"""A `Job`, its events, the catalog and the sampler table as native JSON."""
+"""A `Job`, its events and notification, the catalog and the sampler table as native JSON."""
 
 from __future__ import annotations
 
@@ -10,13 +10,18 @@ from pydantic import BaseModel
 from starlette.responses import Response
 
 from diffuserve.core import samplers
+from diffuserve.core.delivery import Delivery
 from diffuserve.core.events import Preview, Progress
 from diffuserve.core.job import Artifact, Job, JobStatus
 from diffuserve.core.model import ModelInfo
 from diffuserve.core.request import ResolvedRequest
+from diffuserve.dialects.base import Rooms
+from diffuserve.dialects.callbacks import signing_secret
 from diffuserve.dialects.native import wire
 from diffuserve.jobs.catalog import Catalog
 from diffuserve.media.finish import preview as jpeg
+from diffuserve.webhooks import sign
+from diffuserve.webhooks.rendered import Rendered
 
 
 def job_view(job: Job, url: Callable[[Artifact], str], progress: Progress | None = None) -> wire.JobView:
@@ -40,6 +45,17 @@ def job_view(job: Job, url: Callable[[Artifact], str], progress: Progress | None
         ),
         error=wire.ErrorView(code=job.error.code, message=job.error.message) if job.error else None,
     )
+
+
+async def delivery(rooms: Rooms, job: Job, due: Delivery) -> Rendered:
+    """The signed notification that `job` has ended."""
+    view = job_view(job, await rooms.links.of(job.artifacts, due.callback.base_url))
+    notification = wire.Notification.model_validate(
+        {"type": f"job.{job.status.value}", "timestamp": view.finished_at, "data": view}
+    )
+    body = notification.model_dump_json().encode()
+    secret = signing_secret(rooms, job, due)
+    return Rendered(body, headers=sign.headers(secret, due.id, int(rooms.clock.now()), body))
 
 
 def preview_data(event: Preview) -> dict[str, object]:

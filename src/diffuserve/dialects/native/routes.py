@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import partial
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Header, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -17,7 +18,7 @@ from diffuserve.dialects.endpoint import attend, dialect_router, principal
 from diffuserve.dialects.native import render, wire
 from diffuserve.dialects.native.errors import render_error
 from diffuserve.dialects.native.events import LAST_ID, event_stream
-from diffuserve.dialects.native.parse import read_body, to_request
+from diffuserve.dialects.native.parse import read_body, to_callback, to_idempotency, to_request
 
 MAX_WAIT = 3600.0
 
@@ -38,8 +39,31 @@ def _problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {status: {"model": wire.Problem, "content": {"application/problem+json": schema}} for status in statuses}
 
 
+def _callbacks() -> APIRouter:
+    """What we call, for the documentation."""
+    router = APIRouter()
+
+    @router.post(
+        "{$request.body#/callback_url}",
+        operation_id="native_notification",
+        summary="The job has ended",
+        description="Signed per the Standard Webhooks specification; sent again until it is answered with 2xx.",
+        status_code=204,
+        response_class=Response,
+    )
+    async def ended(
+        body: wire.Notification,
+        webhook_id: Annotated[str, Header(description="The same for every repetition.")],
+        webhook_timestamp: Annotated[int, Header(description="Unix seconds of this attempt.")],
+        webhook_signature: Annotated[str, Header(description="`v1,` and HMAC-SHA256 in base64.")],
+    ) -> None:
+        raise NotImplementedError
+
+    return router
+
+
 def build(rooms: Rooms) -> APIRouter:
-    router = dialect_router(rooms, "Native", render_error)
+    router = dialect_router(rooms, "native", "Native", render_error)
 
     @router.post(
         "/jobs",
@@ -49,61 +73,78 @@ def build(rooms: Rooms) -> APIRouter:
         response_model=wire.JobView,
         responses={
             200: {"model": wire.JobView, "description": "The job ended while the caller waited"},
-            **_problems(400, 413, 415, 503),
+            **_problems(400, 401, 402, 403, 409, 413, 415, 429, 503),
         },
         openapi_extra=wire.body_schema(),
+        callbacks=_callbacks().routes,
     )
     async def submit(
         request: Request,
         wait: Annotated[
             float,
-            Query(ge=0, le=MAX_WAIT, description="Seconds to wait for the end. Hanging up meanwhile cancels the job."),
+            Query(
+                ge=0,
+                le=MAX_WAIT,
+                description="Seconds to wait for the end. Hanging up meanwhile cancels a job without `Idempotency-Key`.",
+            ),
         ] = 0.0,
+        idempotency_key: Annotated[
+            str | None,
+            Header(description="Up to 255 characters. A repetition of key and body within a day returns the same job."),
+        ] = None,
     ) -> Response:
-        wish = await to_request(await read_body(request), rooms)
-        who = principal(request)
-        job = await rooms.jobs.submit(who, "native", wish)
+        who, body = principal(request), await read_body(request)
+        idempotency = to_idempotency(idempotency_key, await request.body())
+        headers = {}
+        if idempotency and (before := await rooms.jobs.replayed(who, idempotency)):
+            job = before
+            headers["idempotent-replay"] = "true"
+        else:
+            told = to_callback(body, rooms, request)
+            wish = await to_request(body, rooms)
+            job = await rooms.jobs.submit(who, "native", wish, callback=told, idempotency=idempotency)
         if wait > 0:
             try:
-                job = await attend(rooms, request, job, wait)
+                # Whoever brings a key means to come back for the job.
+                job = await attend(rooms, request, job, wait, cancel=idempotency is None)
             except DeadlineExceeded:
                 job = await rooms.jobs.get(who, job.id)
-        location = {"location": f"{request.url.path}/{job.id}"}
-        return show(request, job, 200 if job.status.ended else 202, location)
+        headers["location"] = f"{request.url.path}/{job.id}"
+        return await show(request, job, 200 if job.status.ended else 202, headers)
 
     @router.get(
         "/jobs/{job_id}",
         operation_id="native_get_job",
         summary="Look at a job",
         response_model=wire.JobView,
-        responses=_problems(404),
+        responses=_problems(401, 403, 404, 429),
     )
     async def get(job_id: str, request: Request) -> Response:
-        return show(request, await rooms.jobs.get(principal(request), number(job_id)))
+        return await show(request, await rooms.jobs.get(principal(request), number(job_id)))
 
     @router.delete(
         "/jobs/{job_id}",
         operation_id="native_cancel_job",
         summary="Cancel a job; one that has ended stays as it is",
         response_model=wire.JobView,
-        responses=_problems(404),
+        responses=_problems(401, 403, 404, 429),
     )
     async def cancel(job_id: str, request: Request) -> Response:
-        return show(request, await rooms.jobs.cancel(principal(request), number(job_id)))
+        return await show(request, await rooms.jobs.cancel(principal(request), number(job_id)))
 
     @router.get(
         "/jobs/{job_id}/events",
         operation_id="native_job_events",
         summary="Follow a job",
         response_class=Response,
-        responses={200: _EVENTS, **_problems(404)},
+        responses={200: _EVENTS, **_problems(401, 403, 404, 429)},
     )
     async def events(job_id: str, request: Request) -> Response:
         if request.headers.get("last-event-id") == LAST_ID:
             return Response(status_code=204)
         # A job that is not there must be answered before the stream begins.
         job = await rooms.jobs.get(principal(request), number(job_id))
-        return event_stream(rooms.jobs.watch(principal(request), job.id), links(request), rooms.clock)
+        return event_stream(rooms.jobs.watch(principal(request), job.id), partial(links, request), rooms.clock)
 
     @router.get("/models", operation_id="native_models", summary="Models", response_model=wire.ModelList)
     async def models(request: Request) -> Response:
@@ -118,12 +159,12 @@ def build(rooms: Rooms) -> APIRouter:
     async def samplers(request: Request) -> Response:
         return render.reply(render.sampler_list())
 
-    def show(request: Request, job: Job, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-        return render.reply(render.job_view(job, links(request), rooms.jobs.progress(job.id)), status, headers)
+    async def show(request: Request, job: Job, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+        view = render.job_view(job, await links(request, job), rooms.jobs.progress(job.id))
+        return render.reply(view, status, headers)
 
-    def links(request: Request) -> Callable[[Artifact], str]:
-        base = base_url(request)
-        return lambda artifact: rooms.links.url(artifact, base)
+    async def links(request: Request, job: Job) -> Callable[[Artifact], str]:
+        return await rooms.links.of(job.artifacts, base_url(request))
 
     return router
 

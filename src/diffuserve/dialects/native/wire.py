@@ -55,6 +55,14 @@ class JobBody(BaseModel):
     preview_every: Annotated[
         int | None, Field(description="Send a preview with the events after every so many steps; 0 is never.")
     ] = None
+    callback_url: Annotated[
+        str | None,
+        Field(description="Where to POST a signed `Notification` when the job has ended, until it is taken."),
+    ] = None
+    callback_secret: Annotated[
+        str | None,
+        Field(repr=False, description="Signs it: `whsec_` and base64. Absent: the secret that the operator gave you."),
+    ] = None
 
 
 class ProgressView(BaseModel):
@@ -121,6 +129,14 @@ class JobView(BaseModel):
     notes: Annotated[list[str], Field(description="What was done otherwise than asked, and why.")]
     usage: UsageView
     error: ErrorView | None
+
+
+class Notification(BaseModel):
+    """What is posted to `callback_url`, signed per the Standard Webhooks specification."""
+
+    type: Literal["job.succeeded", "job.failed", "job.canceled"]
+    timestamp: Annotated[str, Field(description="When the job ended.")]
+    data: JobView
 
 
 class Problem(BaseModel):

@@ -3,7 +3,7 @@
 `POST /txt2img`, `/img2img` and `/custom/<model>` answer when the pictures are done, `GET /ping` and `/custom_models` at
 once. Declared gap: `/masking` (inpainting) is answered 501. `docs/dialects/plain.md` says what each parameter does.
 
-Read on in `wire.py`, `parse.py`, `render.py`, `errors.py`, `routes.py`.
+Read on in `wire.py`, `parse.py`, `keys.py`, `render.py`, `errors.py`, `routes.py`.
 """
 
 from __future__ import annotations

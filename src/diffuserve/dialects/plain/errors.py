@@ -6,7 +6,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from diffuserve.core import errors as e
-from diffuserve.dialects.base import ErrorTable, allow_header, retry_header, sentence
+from diffuserve.dialects.base import ErrorTable, allow_header, challenge_header, retry_header, sentence
 from diffuserve.dialects.plain.render import reply
 from diffuserve.dialects.plain.wire import Failure
 
@@ -19,14 +19,17 @@ STATUSES: ErrorTable[int] = ErrorTable(
         e.MalformedBody: 400,
         e.UnsupportedMediaType: 415,
         e.PayloadTooLarge: 413,
+        e.IdempotencyConflict: 409,
         e.Unauthenticated: 401,
         e.Forbidden: 403,
+        e.QuotaExhausted: 402,
         e.JobNotFound: 404,
         e.ArtifactNotFound: 404,
         e.LinkExpired: 410,
         e.RouteNotFound: 404,
         e.MethodNotAllowed: 405,
         e.QueueFull: 503,
+        e.RateLimited: 429,
         e.EngineNotReady: 503,
         e.DeadlineExceeded: 503,
         e.JobCanceled: 503,
@@ -43,7 +46,8 @@ NAMES = {"num_images": "num_outputs", "sampler": "scheduler", "schedule": "sched
 
 
 def render_error(error: e.DiffuserveError, request: Request, always_200: bool = False) -> Response:
-    return failure(STATUSES[error], sentence(error, NAMES), always_200, {**retry_header(error), **allow_header(error)})
+    headers = {**retry_header(error), **allow_header(error), **challenge_header(error)}
+    return failure(STATUSES[error], sentence(error, NAMES), always_200, headers)
 
 
 def failure(status: int, message: str, always_200: bool, headers: dict[str, str] | None = None) -> Response:

@@ -17,6 +17,7 @@ from diffuserve.dialects.bodies import read_fields
 from diffuserve.dialects.endpoint import attend, dialect_router, principal
 from diffuserve.dialects.plain import parse, wire
 from diffuserve.dialects.plain.errors import failure, render_error
+from diffuserve.dialects.plain.keys import by_key
 from diffuserve.dialects.plain.render import custom_models, success
 from diffuserve.jobs.service import ended_or_raise
 
@@ -24,16 +25,20 @@ log = logging.getLogger(__name__)
 
 FAILURES: dict[int | str, dict[str, Any]] = {
     400: {"model": wire.Failure, "description": "A parameter is missing or out of its range"},
+    401: {"model": wire.Failure, "description": "The server asks for a key, and this is none"},
+    402: {"model": wire.Failure, "description": "The account's plan is used up"},
+    403: {"model": wire.Failure, "description": "The key may not do this"},
     404: {"model": wire.Failure, "description": "No such model"},
     413: {"model": wire.Failure, "description": "The body is too large"},
     415: {"model": wire.Failure, "description": "Content type or charset is not understood"},
+    429: {"model": wire.Failure, "description": "The key calls too often; `Retry-After` says when to try again"},
     500: {"model": wire.Failure, "description": "The picture could not be drawn"},
     503: {"model": wire.Failure, "description": "The queue is full; `Retry-After` says when to try again"},
 }
 
 
 def build(rooms: Rooms, manners: parse.Manners) -> APIRouter:
-    router = dialect_router(rooms, "Plain", partial(render_error, always_200=manners.always_200))
+    router = dialect_router(rooms, "plain", "Plain", partial(render_error, always_200=manners.always_200), by_key)
 
     @router.post(
         "/txt2img",
@@ -94,7 +99,7 @@ def build(rooms: Rooms, manners: parse.Manners) -> APIRouter:
         if job.notes:
             log.info("job %s: %s", job.id, "; ".join(job.notes))
         pictures = await _pictures(job) if wish.base64 else ()
-        return success(job, lambda artifact: rooms.links.url(artifact, base_url(request)), pictures)
+        return success(job, await rooms.links.of(job.artifacts, base_url(request)), pictures)
 
     async def _pictures(job: Job) -> tuple[bytes, ...]:
         return tuple(await asyncio.gather(*(rooms.jobs.read(artifact) for artifact in job.artifacts)))
