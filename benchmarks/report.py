@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 
 import common
 
@@ -10,6 +11,7 @@ TITLES = {
     "first_picture": "From the start of the process to the first picture (embedded model)",
     "one_picture": "One picture at batch 1, 20 steps, against `StableDiffusionPipeline`",
     "http_path": "The HTTP path, fake engine, no delay",
+    "jobs_path": "The path of a job without HTTP, on both databases",
     "mixed_load": "Eight clients, jobs of 10, 10, 10 and 50 steps (embedded model)",
 }
 
@@ -32,7 +34,7 @@ def main() -> None:
 
 def _table(figures: dict) -> list[str]:
     if "servers" not in figures:
-        rows = [f"| {key.replace('_', ' ')} | {value} |" for key, value in figures.items()]
+        rows = [f"| {key.replace('_', ' ')} | {value} |" for key, value in _flat(figures)]
         return ["| figure | value |", "| --- | --- |", *rows]
     head = (
         "| server | pictures/s | times the lock | 10 steps p50 / p99 | 50 steps p50 / p99 | pixels off, mean of 255 |"
@@ -43,6 +45,15 @@ def _table(figures: dict) -> list[str]:
         for name, row in figures["servers"].items()
     ]
     return [head, "| --- | --- | --- | --- | --- | --- |", *rows]
+
+
+def _flat(figures: dict, before: str = "") -> Iterator[tuple[str, object]]:
+    """Nested figures as lines: ("sqlite: jobs per second", 477)."""
+    for key, value in figures.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{before}{key}: ")
+        else:
+            yield before + key, value
 
 
 def _pair(row: dict) -> str:

@@ -28,6 +28,8 @@ _SECRET_TEXTS = (
     re.compile(r"(?i)\b((?:signature|token|secret|password|api_?key|key)=)[^\s&'\"]+"),
     # Authorization headers
     re.compile(r"(?i)\b((?:bearer|basic)\s+)[A-Za-z0-9+/._~=-]{8,}"),
+    # our own tokens, wherever they stand
+    re.compile(r"\b(dsk_)[A-Za-z0-9_-]{8,}"),
     # database URLs
     re.compile(r"(\b[a-z][a-z0-9+.-]*://[^\s:/@]*:)[^\s/@]+(?=@)"),
 )

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 import obstore
 from obstore.exceptions import BaseError, NotFoundError
-from obstore.store import LocalStore, MemoryStore
+from obstore.store import LocalStore, MemoryStore, S3Store
 
 from diffuserve.blobs.keys import checked
 from diffuserve.core.errors import ArtifactNotFound, ConfigurationError, StorageFailed
@@ -22,21 +23,31 @@ _ABSENT = (NotFoundError, FileNotFoundError)
 class ObjectBlobs:
     """Blobs in any obstore store. Each of its methods raises ValueError for a key that `keys.checked` refuses."""
 
-    def __init__(self, store: LocalStore | MemoryStore) -> None:
+    def __init__(self, store: LocalStore | MemoryStore | S3Store) -> None:
         self._store = store
+
+    def path(self, key: str) -> str:
+        """Where `key` lies in the store."""
+        return checked(key)
+
+    def attributes(self, key: str) -> obstore.Attributes | None:
+        """What is stored beside the bytes, where the store can."""
+        return None
 
     async def put(self, key: str, data: bytes) -> None:
         """Store whole or not at all: obstore writes beside the key and renames. Raises StorageFailed."""
         try:
             # Multipart uploads are for objects that do not fit in memory; these do, and one write is atomic.
-            await obstore.put_async(self._store, checked(key), data, use_multipart=False)
+            await obstore.put_async(
+                self._store, self.path(key), data, attributes=self.attributes(key), use_multipart=False
+            )
         except _FAILURES as error:
             raise _failed("stored", key, error) from error
 
     async def get(self, key: str) -> bytes:
         """Raises ArtifactNotFound, StorageFailed."""
         try:
-            found = await obstore.get_async(self._store, checked(key))
+            found = await obstore.get_async(self._store, self.path(key))
             return bytes(await found.bytes_async())
         except _ABSENT:
             raise ArtifactNotFound() from None
@@ -46,11 +57,35 @@ class ObjectBlobs:
     async def delete(self, key: str) -> None:
         """A missing key is no error. Raises StorageFailed."""
         try:
-            await obstore.delete_async(self._store, checked(key))
+            await obstore.delete_async(self._store, self.path(key))
         except _ABSENT:
             return
         except _FAILURES as error:
             raise _failed("deleted", key, error) from error
+
+    async def older(self, folder: str, before: float) -> Sequence[str]:
+        """Keys under `folder` that were last written before a time (Unix seconds). Raises StorageFailed."""
+        root = self.path(folder)
+        found: list[str] = []
+        try:
+            async for page in obstore.list(self._store, root):
+                old = [entry["path"] for entry in page if entry["last_modified"].timestamp() < before]
+                found += [path[len(root) - len(folder) :] for path in old]
+        except _ABSENT:
+            return ()
+        except _FAILURES as error:
+            raise _failed("listed", folder, error) from error
+        return found
+
+    async def is_older(self, key: str, before: float) -> bool:
+        """Whether it is there and was last written before a time (Unix seconds). Raises StorageFailed."""
+        try:
+            found = await obstore.head_async(self._store, self.path(key))
+        except _ABSENT:
+            return False
+        except _FAILURES as error:
+            raise _failed("read", key, error) from error
+        return found["last_modified"].timestamp() < before
 
 
 class LocalBlobs(ObjectBlobs):

@@ -137,6 +137,9 @@ class LocalEngine:
             forwards=before.forwards + now.forwards,
             rows=before.rows + now.rows,
             step_seconds=before.step_seconds + now.step_seconds,
+            encodings=before.encodings + now.encodings,
+            encoding_hits=before.encoding_hits + now.encoding_hits,
+            memory_bytes=now.memory_bytes,
         )
 
     async def close(self) -> None:
@@ -239,7 +242,7 @@ class LocalEngine:
 
     def _totals(self) -> Counters:
         now = self.status()
-        return Counters(0, 0, now.forwards, now.rows, now.step_seconds)
+        return Counters(0, 0, now.forwards, now.rows, now.step_seconds, now.encodings, now.encoding_hits)
 
     def _refuse(self, reason: str) -> None:
         """From here on there is no engine: nobody waits for it any longer."""

@@ -91,6 +91,12 @@ class Counters:
     forwards: int
     rows: int
     step_seconds: float
+    encodings: int = 0
+    """Prompts that were needed as embeddings."""
+    encoding_hits: int = 0
+    """Those of them that were found in the cache."""
+    memory_bytes: int = 0
+    """Of the process, now."""
 
 
 Report = Ready | LoadFailed | JobEvent | Counters

@@ -39,7 +39,7 @@ from diffuserve.http.guards import (
 )
 from diffuserve.http.health import health_router
 from diffuserve.http.landing import landing_router
-from diffuserve.http.metrics import Metrics, RequestCounter
+from diffuserve.http.metrics import Levels, Metrics, RequestCounter
 
 log = logging.getLogger(__name__)
 
@@ -58,10 +58,10 @@ def create_app(
     dialects: Sequence[Dialect],
     doors: Doors,
     metrics: Metrics,
-    queued: Callable[[], Awaitable[int]],
+    levels: Callable[[], Awaitable[Levels | None]],
     lifespan: Lifespan[FastAPI] | None = None,
 ) -> FastAPI:
-    """The ASGI application. `queued` says how many jobs wait; `lifespan` starts and stops what lies behind."""
+    """The ASGI application. `levels` reads what the store holds; `lifespan` starts and stops what lies behind."""
     owner = owner_of(dialects)
     app = FastAPI(
         title="diffuserve",
@@ -84,13 +84,13 @@ def create_app(
             mounted.append((mount, router))
     pages = [
         files_router(rooms),
-        health_router(rooms.status, metrics, queued),
+        health_router(rooms.status, rooms.gate, metrics, levels),
         docs_router(),
-        landing_router(dialects, lambda: rooms.jobs.catalog, rooms.status, doors.public_url),
+        landing_router(dialects, lambda: rooms.jobs.catalog, rooms.status, rooms.gate.is_open, doors.public_url),
     ]
     for router in pages:
         app.include_router(router)
-    describe(app)
+    describe(app, {dialect.title for dialect in dialects})
     _handle_errors(app, owner, [*mounted, *(("", router) for router in pages)])
     return app
 
@@ -103,7 +103,7 @@ def _middleware(doors: Doors, metrics: Metrics, owner: Owner, dialects: Sequence
             allow_origins=list(doors.cors_origins),
             allow_methods=["GET", "POST", "DELETE"],
             allow_headers=["*"],
-            expose_headers=["Location", "Retry-After", "Diffuserve-Job", "Diffuserve-Notes"],
+            expose_headers=["Location", "Retry-After", "Idempotent-Replay", "Diffuserve-Job", "Diffuserve-Notes"],
             max_age=600,
         )
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Set
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -46,24 +47,41 @@ _START = """SwaggerUIBundle({
 """
 
 
-def describe(app: FastAPI) -> None:
-    """Make the application describe itself without what FastAPI adds and no dialect answers: 422, and problems as JSON."""
+_KEY = {"type": "http", "scheme": "bearer", "description": "From `diffuserve keys create`, where the server has keys."}
+
+
+def describe(app: FastAPI, keyed: Set[str]) -> None:
+    """Make the application describe itself without what FastAPI adds and no dialect answers: 422, and problems as JSON.
+
+    Operations with a tag in `keyed` take a key, if the server asks for one.
+    """
     generate = app.openapi
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
             schema = generate()
-            for path in schema["paths"].values():
-                for operation in path.values():
-                    operation["responses"].pop("422", None)
-                    for answer in operation["responses"].values():
-                        if "application/problem+json" in answer.get("content", ()):
-                            answer["content"].pop("application/json", None)
+            for operation in _operations(schema["paths"]):
+                if not keyed.isdisjoint(operation.get("tags", ())):
+                    operation["security"] = [{"key": []}, {}]
+                operation["responses"].pop("422", None)
+                for answer in operation["responses"].values():
+                    if "application/problem+json" in answer.get("content", ()):
+                        answer["content"].pop("application/json", None)
+            schema.setdefault("components", {})["securitySchemes"] = {"key": _KEY}
             for name in ("HTTPValidationError", "ValidationError"):
                 schema.get("components", {}).get("schemas", {}).pop(name, None)
         return app.openapi_schema or generate()
 
     app.openapi = openapi  # type: ignore[method-assign]
+
+
+def _operations(paths: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Every operation, and those that callers offer to us."""
+    for path in paths.values():
+        for operation in path.values():
+            yield operation
+            for offered in operation.get("callbacks", {}).values():
+                yield from _operations(offered)
 
 
 def docs_router() -> APIRouter:

@@ -6,10 +6,16 @@ from collections.abc import Awaitable, Callable
 
 from fastapi import APIRouter
 from pydantic import BaseModel
+from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from diffuserve.auth import Gate
 from diffuserve.core.ports import EngineStatus
-from diffuserve.http.metrics import Metrics
+from diffuserve.dialects.endpoint import by_bearer
+from diffuserve.http.metrics import Levels, Metrics
+from diffuserve.loopback import is_loopback
+
+_FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip", "via")
 
 
 class Alive(BaseModel):
@@ -24,8 +30,9 @@ class Readiness(BaseModel):
 
 
 def health_router(
-    status: Callable[[], EngineStatus], metrics: Metrics, queued: Callable[[], Awaitable[int]]
+    status: Callable[[], EngineStatus], gate: Gate, metrics: Metrics, levels: Callable[[], Awaitable[Levels | None]]
 ) -> APIRouter:
+    """The counters are for this machine and for administrators, once the server asks for keys; the rest is for all."""
     router = APIRouter(tags=["Server"])
 
     @router.get("/healthz", operation_id="healthz", summary="The server is alive")
@@ -45,7 +52,16 @@ def health_router(
         return JSONResponse(body.model_dump(), status_code=200 if now.ready else 503)
 
     @router.get("/metrics", operation_id="metrics", summary="Counters for Prometheus", response_class=Response)
-    async def show_metrics() -> Response:
-        return Response(metrics.text(await queued()), media_type="text/plain; version=0.0.4; charset=utf-8")
+    async def show_metrics(request: Request) -> Response:
+        if not is_local(request):
+            await gate.administrator(lambda: by_bearer(request, gate))
+        return Response(metrics.text(await levels()), media_type="text/plain; version=0.0.4; charset=utf-8")
 
     return router
+
+
+def is_local(request: Request) -> bool:
+    """Whether a process on this machine asks for itself, and not a proxy for somebody else."""
+    if any(name in request.headers for name in _FORWARDED):
+        return False
+    return request.client is not None and is_loopback(request.client.host)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from html import escape
 
 from fastapi import APIRouter
@@ -53,6 +53,7 @@ def landing_router(
     dialects: Sequence[Dialect],
     catalog: Callable[[], Catalog],
     status: Callable[[], EngineStatus],
+    is_open: Callable[[], Awaitable[bool]],
     public_url: str | None,
 ) -> APIRouter:
     router = APIRouter(include_in_schema=False)
@@ -61,7 +62,7 @@ def landing_router(
     async def landing(request: Request) -> Response:
         base = (public_url or base_url(request)).rstrip("/")
         now = status()
-        page = _page(base, dialects, catalog(), now)
+        page = _page(base, dialects, catalog(), now, is_open=await is_open())
         headers = {"content-security-policy": _POLICY, "cache-control": "no-store"}
         if not now.ready:
             headers["refresh"] = "3"  # seconds; a page without scripts that shows when the engine is ready
@@ -70,13 +71,17 @@ def landing_router(
     return router
 
 
-def _page(base: str, dialects: Sequence[Dialect], catalog: Catalog, status: EngineStatus) -> str:
+def _page(base: str, dialects: Sequence[Dialect], catalog: Catalog, status: EngineStatus, *, is_open: bool) -> str:
     where = ", ".join(filter(None, (status.device, status.dtype)))
     state = f"Ready on {where or 'its device'}" if status.ready else f"Not ready yet: {status.detail or 'starting'}"
     remark = (
         f'<p class="lead">{escape(status.detail)}</p>' if status.ready and status.detail not in ("", "ready") else ""
     )
-    curl = f"curl {base}/txt2img -d prompt='a red apple' -d seed=7"
+    key = "" if is_open else " -H 'Authorization: Bearer YOUR_KEY'"
+    curl = f"curl {base}/txt2img{key} -d prompt='a red apple' -d seed=7"
+    # Which models there are is told to those who may draw with them.
+    models = [_model(m.name, m.description, m.name == catalog.default.name) for m in catalog.models]
+    catalogue = f"<h2>Models</h2>\n<table>{''.join(models)}</table>" if is_open else ""
     return f"""<!doctype html>
 <html lang="en">
 <head>
@@ -96,8 +101,7 @@ def _page(base: str, dialects: Sequence[Dialect], catalog: Catalog, status: Engi
 <p class="lead">The answer holds a link to the picture.</p>
 <h2>Dialects</h2>
 <table>{"".join(_row(dialect) for dialect in dialects)}</table>
-<h2>Models</h2>
-<table>{"".join(_model(m.name, m.description, m.name == catalog.default.name) for m in catalog.models)}</table>
+{catalogue}
 <nav><a href="docs">Interactive documentation</a><a href="openapi.json">OpenAPI</a><a href="readyz">Readiness</a><a
 href="metrics">Metrics</a></nav>
 </main>

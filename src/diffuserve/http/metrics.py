@@ -1,19 +1,46 @@
-"""What the server counts, for Prometheus. `Metrics.job_ended` is called by the worker for each job that ends."""
+"""What the server counts, for Prometheus; `docs/metrics.md` lists it all, and a test keeps the two together.
+
+`Metrics.job_ended` is called by the hub for each job that ends here, `Levels` are read from the store at each scrape.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from diffuserve.core.errors import StorageFailed
 from diffuserve.core.job import Job
-from diffuserve.core.ports import EngineStatus
+from diffuserve.core.ports import Clock, DeliveryStore, EngineStatus, JobStore
 from diffuserve.dialects.base import Dialect
 
 _BUCKETS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
+
+NOBODY = "none"
+"""Stands for the key of a job on an open server, and for the dialect of a path that no dialect owns."""
+
+
+@dataclass(frozen=True, slots=True)
+class Levels:
+    """What the store holds at this moment, of all servers together."""
+
+    queued: Mapping[tuple[str, str | None], int]
+    """Jobs that wait, by model and key."""
+    webhook_lag: float
+    """Seconds for which the oldest notification has been due."""
+
+
+async def read_levels(jobs: JobStore, deliveries: DeliveryStore, clock: Clock) -> Levels | None:
+    """None where the store does not answer: the rest of the counters is wanted then more than ever."""
+    try:
+        queued, due = await jobs.queue(), await deliveries.oldest_due()
+    except StorageFailed:
+        return None
+    return Levels(queued, 0.0 if due is None else max(0.0, clock.now() - due))
 
 
 class Metrics:
@@ -26,24 +53,40 @@ class Metrics:
         )
         self.jobs = Counter("diffuserve_jobs", "Jobs that ended", ["dialect", "status"], registry=self.registry)
         self.wait = Histogram(
-            "diffuserve_job_wait_seconds", "From submission to start", buckets=_BUCKETS, registry=self.registry
+            "diffuserve_job_wait_seconds",
+            "From submission to start",
+            ["dialect"],
+            buckets=_BUCKETS,
+            registry=self.registry,
         )
         self.run = Histogram(
-            "diffuserve_job_run_seconds", "From start to end", buckets=_BUCKETS, registry=self.registry
+            "diffuserve_job_run_seconds", "From start to end", ["dialect"], buckets=_BUCKETS, registry=self.registry
         )
-        self.queued = Gauge("diffuserve_queued_jobs", "Jobs that wait for a worker", registry=self.registry)
+        self.queued = Gauge(
+            "diffuserve_queued_jobs", "Jobs that wait for a worker", ["model", "key"], registry=self.registry
+        )
+        self.webhook_lag = Gauge(
+            "diffuserve_webhook_lag_seconds", "How long the oldest notification has been due", registry=self.registry
+        )
+        self.store_up = Gauge("diffuserve_store_up", "1 when the job store answers", registry=self.registry)
         self.registry.register(_EngineCollector(status))
+        ProcessCollector(namespace="diffuserve", registry=self.registry)
 
     def job_ended(self, job: Job) -> None:
         self.jobs.labels(job.dialect, job.status.value).inc()
         if job.started_at is not None:
-            self.wait.observe(max(0.0, job.started_at - job.created_at))
+            self.wait.labels(job.dialect).observe(max(0.0, job.started_at - job.created_at))
             if job.finished_at is not None:
-                self.run.observe(max(0.0, job.finished_at - job.started_at))
+                self.run.labels(job.dialect).observe(max(0.0, job.finished_at - job.started_at))
 
-    def text(self, queued: int) -> bytes:
-        """All of it in Prometheus' text format; `queued` is how many jobs wait now."""
-        self.queued.set(queued)
+    def text(self, levels: Levels | None) -> bytes:
+        """All of it in Prometheus' text format; `levels` is None where the store does not answer."""
+        self.store_up.set(levels is not None)
+        # A model or key that nothing waits for any more must not keep its last number.
+        self.queued.clear()
+        for (model, key), count in (levels.queued if levels else {}).items():
+            self.queued.labels(model, key or NOBODY).set(count)
+        self.webhook_lag.set(levels.webhook_lag if levels else float("nan"))
         return generate_latest(self.registry)
 
 
@@ -64,7 +107,7 @@ class RequestCounter:
         await self._app(scope, receive, counted if scope["type"] == "http" else send)
 
     def _name(self, path: str) -> str:
-        return next((dialect.name for dialect in self._dialects if dialect.owns(path)), "none")
+        return next((dialect.name for dialect in self._dialects if dialect.owns(path)), NOBODY)
 
 
 class _EngineCollector(Collector):
@@ -75,14 +118,21 @@ class _EngineCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         status = self._status()
-        yield GaugeMetricFamily("diffuserve_engine_ready", "1 when the engine can draw", value=float(status.ready))
-        yield GaugeMetricFamily("diffuserve_engine_running", "Pictures in the step loop", value=status.running)
-        yield GaugeMetricFamily(
-            "diffuserve_engine_waiting", "Pictures that wait for the step loop", value=status.waiting
-        )
-        yield CounterMetricFamily("diffuserve_engine_restarts", "Engine processes that died", value=status.restarts)
-        yield CounterMetricFamily("diffuserve_engine_forwards", "Shared forward passes", value=status.forwards)
-        yield CounterMetricFamily("diffuserve_engine_rows", "Pictures advanced by one step", value=status.rows)
-        yield CounterMetricFamily(
-            "diffuserve_engine_step_seconds", "Seconds spent in forward passes", value=status.step_seconds
-        )
+        gauges: list[tuple[str, str, float]] = [
+            ("ready", "1 when the engine can draw", status.ready),
+            ("running", "Pictures in the step loop", status.running),
+            ("waiting", "Pictures that wait for the step loop", status.waiting),
+            ("memory_bytes", "Resident memory of the engine's process", status.memory_bytes),
+        ]
+        counters: list[tuple[str, str, float]] = [
+            ("restarts", "Engine processes that died", status.restarts),
+            ("forwards", "Shared forward passes", status.forwards),
+            ("rows", "Pictures advanced by one step", status.rows),
+            ("step_seconds", "Seconds spent in forward passes", status.step_seconds),
+            ("encodings", "Prompts that were needed as embeddings", status.encodings),
+            ("encoding_hits", "Prompts whose embeddings were found in the cache", status.encoding_hits),
+        ]
+        for name, words, value in gauges:
+            yield GaugeMetricFamily(f"diffuserve_engine_{name}", words, value=value)
+        for name, words, value in counters:
+            yield CounterMetricFamily(f"diffuserve_engine_{name}", words, value=value)

@@ -4,26 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import stat
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from diffuserve.blobs import LocalBlobs, MemoryBlobs
+from diffuserve.blobs import LocalBlobs, MemoryBlobs, S3Blobs
 from diffuserve.core.errors import ArtifactNotFound, ConfigurationError, StorageFailed
 from diffuserve.core.ports import BlobStore
+from support.s3 import S3Service
 
 pytestmark = pytest.mark.integration
 
-KINDS: dict[str, Callable[[Path], BlobStore]] = {
-    "local": lambda folder: LocalBlobs(folder / "blobs"),
-    "memory": lambda folder: MemoryBlobs(),
+KINDS: dict[str, Callable[[Path, S3Service], BlobStore]] = {
+    "local": lambda folder, s3: LocalBlobs(folder / "blobs"),
+    "memory": lambda folder, s3: MemoryBlobs(),
+    "s3": lambda folder, s3: S3Blobs(s3.bucket(prefix=folder.name)),
 }
 
 
 @pytest.fixture(params=KINDS)
-def blobs(request: pytest.FixtureRequest, tmp_path: Path) -> BlobStore:
-    return KINDS[request.param](tmp_path)
+def blobs(request: pytest.FixtureRequest, tmp_path: Path, s3: S3Service) -> BlobStore:
+    return KINDS[request.param](tmp_path, s3)
 
 
 async def test_a_blob_comes_back_as_it_was_put(blobs: BlobStore) -> None:
@@ -61,6 +64,22 @@ async def test_concurrent_puts_of_one_key_leave_one_of_them_whole(blobs: BlobSto
     versions = [bytes([n]) * 100_000 for n in range(8)]
     await asyncio.gather(*(blobs.put("a/b.png", version) for version in versions))
     assert await blobs.get("a/b.png") in versions
+
+
+async def test_blobs_that_are_older_than_a_time_are_found_in_their_folder(blobs: BlobStore) -> None:
+    await blobs.put("inputs/aa/one.png", b"one")
+    await blobs.put("inputs/bb/two.png", b"two")
+    await blobs.put("artifacts/three.png", b"three")
+    later = time.time() + 60
+    assert sorted(await blobs.older("inputs", later)) == ["inputs/aa/one.png", "inputs/bb/two.png"]
+    assert await blobs.older("inputs", later - 120) == []
+    assert await blobs.is_older("inputs/aa/one.png", later)
+    assert not await blobs.is_older("inputs/aa/one.png", later - 120)
+    assert not await blobs.is_older("inputs/aa/missing.png", later)
+
+
+async def test_a_folder_that_nothing_was_put_into_holds_nothing_old(blobs: BlobStore) -> None:
+    assert list(await blobs.older("inputs", time.time() + 60)) == []
 
 
 async def test_only_the_owner_may_look_into_the_folder(tmp_path: Path) -> None:

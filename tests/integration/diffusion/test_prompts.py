@@ -119,3 +119,9 @@ def test_a_long_weighted_prompt_draws_what_the_pipeline_draws_from_the_same_embe
         generator=torch.Generator("cpu").manual_seed(8),
     ).images[0]
     assert difference(ours, np.asarray(theirs)) <= 1
+
+
+def test_prompts_that_were_encoded_before_are_counted_as_hits(conditioner):
+    for _ in range(2):
+        conditioner.encode("a cat", "", 0)
+    assert (conditioner.encodings, conditioner.hits) == (4, 2)

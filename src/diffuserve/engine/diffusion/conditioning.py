@@ -52,6 +52,16 @@ class Conditioner:
             negative = Encoded(torch.zeros_like(negative.hidden), pooled)
         return positive, negative
 
+    @property
+    def hits(self) -> int:
+        """Prompts that were found in the cache."""
+        return self._encode.cache_info().hits
+
+    @property
+    def encodings(self) -> int:
+        """Prompts that were asked for, found or not."""
+        return self.hits + self._encode.cache_info().misses
+
     def chunks(self, prompt: str) -> int:
         """How many windows the prompt fills, at least 1."""
         return max(len(split(tower, prompt)) for tower in self._model.towers)

@@ -27,6 +27,7 @@ from diffuserve.engine.diffusion.batcher import Batcher
 from diffuserve.engine.diffusion.conditioning import Conditioner
 from diffuserve.engine.diffusion.forward import Buckets, forward
 from diffuserve.engine.diffusion.sample import Run, Sample, Ticket
+from diffuserve.engine.memory import resident_bytes
 from diffuserve.engine.messages import Counters, EngineConfig
 
 MAX_RUNNING = 256
@@ -89,8 +90,16 @@ class StepLoop:
         return bool(self._runs)
 
     def counters(self) -> Counters:
+        conditioners = [conditioner for _, conditioner in self._models.values()]
         return Counters(
-            len(self._batcher.running), len(self._batcher.waiting), self._forwards, self._rows, self._step_seconds
+            running=len(self._batcher.running),
+            waiting=len(self._batcher.waiting),
+            forwards=self._forwards,
+            rows=self._rows,
+            step_seconds=self._step_seconds,
+            encodings=sum(conditioner.encodings for conditioner in conditioners),
+            encoding_hits=sum(conditioner.hits for conditioner in conditioners),
+            memory_bytes=resident_bytes(),
         )
 
     # One turn, in order.
