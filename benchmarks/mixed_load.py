@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import base64
 import io
 import random
 import sys
@@ -37,6 +38,8 @@ async def call_peer(client: httpx2.AsyncClient, job: Job) -> bytes:
         "/generate", json={"prompt": PROMPTS[number % len(PROMPTS)], "steps": steps, "seed": number + 1}
     )
     answer.raise_for_status()
+    if answer.headers["content-type"] == "application/json":
+        return base64.b64decode(answer.json()["image"])
     return answer.content
 
 
