@@ -1,7 +1,8 @@
-"""Servers that are killed: `python -m support.mortal DATABASE_URL FOLDER SEED KILLS SERVERS`.
+"""Servers that are killed: `python -m support.mortal DATABASE_URL FOLDER SEED KILLS SERVERS HOOK`.
 
 The process imports everything once and forks a server for every life, which makes a life cheap. A server submits jobs,
-draws them with the fake engine and writes the id of each acknowledged job into `FOLDER/acknowledged`. At random moments
+draws them with the fake engine, notifies HOOK of their ends and writes the id of each acknowledged job into
+`FOLDER/acknowledged`. At random moments
 one of the servers gets SIGKILL, and a new one of its name takes its place, but for the last: what that one left is for the
 others, or for its successor, who submits no more and ends when no job is open.
 """
@@ -22,8 +23,9 @@ from sqlalchemy import Connection, func, select
 
 from diffuserve.blobs import LocalBlobs
 from diffuserve.core.account import KeyLimits
-from diffuserve.core.delivery import Callback
+from diffuserve.core.delivery import Callback, Delivery, DeliveryStatus
 from diffuserve.core.errors import QueueFull
+from diffuserve.core.job import Job
 from diffuserve.core.principal import Principal
 from diffuserve.engine.fake import FakeEngine
 from diffuserve.jobs.hub import Hub
@@ -31,13 +33,18 @@ from diffuserve.jobs.resolve import Limits
 from diffuserve.jobs.service import JobService
 from diffuserve.jobs.worker import Worker
 from diffuserve.store import Stores, open_store
-from diffuserve.store.tables import jobs
+from diffuserve.store.tables import deliveries, jobs
+from diffuserve.webhooks import sender as sender_module
+from diffuserve.webhooks.client import Client
+from diffuserve.webhooks.rendered import Rendered
+from diffuserve.webhooks.sender import Sender
 from support.jobs import PICTURES
 from support.models import catalog, wish
 
 STEP_SECONDS, LEASE_SECONDS, HEARTBEAT_SECONDS = 0.004, 1.5, 0.4
 SHORTEST_LIFE, LONGEST_LIFE = 0.05, 0.5
-CALLBACK = Callback("https://example.com/hook", "native")
+HIDDEN_SECONDS = 0.5
+"""How long a notification lies that a killed server had in hand, beyond the call's own second."""
 CALLER = Principal("acme", "key_1", limits=KeyLimits(concurrent_jobs=10_000))
 
 
@@ -50,10 +57,17 @@ class RealClock:
 
 
 def _count_open(connection: Connection) -> int:
-    return connection.execute(select(func.count()).select_from(jobs).where(jobs.c.finished_at.is_(None))).scalar_one()
+    """Jobs that have not ended, and notifications that have not arrived."""
+    unended = select(func.count()).select_from(jobs).where(jobs.c.finished_at.is_(None))
+    unsent = select(func.count()).select_from(deliveries).where(deliveries.c.status == DeliveryStatus.PENDING.value)
+    return connection.execute(unended).scalar_one() + connection.execute(unsent).scalar_one()
 
 
-async def live(url: str, folder: Path, owner: str, *, submitting: bool) -> None:
+async def render(job: Job, delivery: Delivery) -> Rendered:
+    return Rendered(b"%d" % job.id, headers={"webhook-id": delivery.id})
+
+
+async def live(url: str, folder: Path, owner: str, hook: str, *, submitting: bool) -> None:
     """A server, until it is killed, or told by SIGUSR1 to submit no more and nothing is left to do."""
     enough = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, enough.set)
@@ -85,21 +99,31 @@ async def live(url: str, folder: Path, owner: str, *, submitting: bool) -> None:
         status=engine.status,
         max_queue=20,
     )
+    sender = Sender(
+        deliveries=stores.deliveries,
+        job=stores.jobs.get,
+        render=render,
+        client=Client(allow_private=True, timeout=1.0),
+        clock=clock,
+        poll_seconds=0.1,
+    )
+    hub.observe_ends(sender.job_ended)
     await engine.start()
     await worker.start()
+    await sender.start()
     acknowledged = os.open(folder / "acknowledged", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     while not enough.is_set():
-        await _submit(service, acknowledged)
+        await _submit(service, Callback(hook, "native"), acknowledged)
     while await stores.database.read(_count_open):
         await clock.sleep(0.05)
-    await _leave(worker, stores)
+    await _leave(worker, sender, stores)
 
 
-async def _submit(service: JobService, acknowledged: int) -> None:
+async def _submit(service: JobService, callback: Callback, acknowledged: int) -> None:
     chance = random.random()
     try:
         request = wish(num_images=1 + (chance < 0.3), num_inference_steps=3)
-        job = await service.submit(CALLER, "native", request, callback=CALLBACK)
+        job = await service.submit(CALLER, "native", request, callback=callback)
     except QueueFull:
         await asyncio.sleep(0.01)
         return
@@ -108,8 +132,9 @@ async def _submit(service: JobService, acknowledged: int) -> None:
         await service.cancel(CALLER, job.id)
 
 
-async def _leave(worker: Worker, stores: Stores) -> None:
+async def _leave(worker: Worker, sender: Sender, stores: Stores) -> None:
     await worker.close()
+    await sender.close()
     await stores.close()
 
 
@@ -125,12 +150,13 @@ def _fork(life: Callable[[], None]) -> int:
     return child
 
 
-def main(url: str, folder: Path, seed: int, kills: int, servers: int) -> None:
+def main(url: str, folder: Path, seed: int, kills: int, servers: int, hook: str) -> None:
+    sender_module._HIDDEN_SECONDS = HIDDEN_SECONDS
     chance = random.Random(seed)
 
     def born(name: str, *, submitting: bool = True) -> int:
         random.seed(chance.random())
-        return _fork(lambda: asyncio.run(live(url, folder, name, submitting=submitting)))
+        return _fork(lambda: asyncio.run(live(url, folder, name, hook, submitting=submitting)))
 
     alive: dict[str, int] = {}
     names = [f"server-{n}" for n in range(servers)]
@@ -152,4 +178,4 @@ def main(url: str, folder: Path, seed: int, kills: int, servers: int) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]), *map(int, sys.argv[3:6]))
+    main(sys.argv[1], Path(sys.argv[2]), *map(int, sys.argv[3:6]), sys.argv[6])

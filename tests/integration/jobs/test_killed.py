@@ -1,4 +1,4 @@
-"""SIGKILL at random moments, under load: what was acknowledged ends exactly once, whole, and is billed once."""
+"""SIGKILL at random moments, under load: what was acknowledged ends exactly once, whole, is billed once and announced."""
 
 from __future__ import annotations
 
@@ -14,10 +14,12 @@ import pytest
 
 from diffuserve.blobs import LocalBlobs
 from diffuserve.core.account import Plan, PlanUnit
+from diffuserve.core.delivery import DeliveryStatus
 from diffuserve.core.job import JobStatus
 from diffuserve.core.ports import JobStore
 from diffuserve.store import Stores, open_store
 from support.postgres import Cluster
+from support.receiver import Received, receiving
 
 pytestmark = pytest.mark.integration
 
@@ -35,21 +37,24 @@ async def test_what_one_of_two_servers_leaves_the_other_takes_up(postgres: Clust
 async def _survive(url: str, folder: Path, *, seed: int, kills: int, servers: int) -> None:
     stores = await open_store(url)
     plan = await stores.accounts.add_plan(Plan(0, "acme", PlanUnit.IMAGES, 1e6, 0, 0, 0, FAR))
-    arguments = [url, str(folder), str(seed), str(kills), str(servers)]
-    done = await asyncio.to_thread(
-        subprocess.run,
-        [sys.executable, "-m", "support.mortal", *arguments],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    async with receiving() as receiver:
+        arguments = [url, str(folder), str(seed), str(kills), str(servers), receiver.url]
+        done = await asyncio.to_thread(
+            subprocess.run,
+            [sys.executable, "-m", "support.mortal", *arguments],
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        calls = [receiver.calls.get_nowait() for _ in range(receiver.calls.qsize())]
     assert done.returncode == 0, done.stderr[-4000:]
     acknowledged = [int(line) for line in (folder / "acknowledged").read_text().splitlines()]
     assert len(acknowledged) == len(set(acknowledged)) > 2 * kills
     await _check_jobs(stores.jobs, LocalBlobs(folder / "blobs"), acknowledged)
     await _check_bills(stores, plan.id, acknowledged)
+    await _check_notifications(stores, calls)
     await stores.close()
 
 
@@ -77,3 +82,10 @@ async def _check_bills(stores: Stores, plan_id: int, acknowledged: list[int]) ->
     assert (plan.id, plan.used, plan.reserved) == (plan_id, sum(entry.charged for entry in bills), 0)
     posted = Counter(delivery.job_id for delivery in await stores.deliveries.deliveries())
     assert posted == Counter({entry.job_id: 1 for entry in bills})
+
+
+async def _check_notifications(stores: Stores, calls: list[Received]) -> None:
+    """Every one arrived, some of them twice, under the id by which a receiver can tell."""
+    posted = await stores.deliveries.deliveries()
+    assert {delivery.status for delivery in posted} == {DeliveryStatus.DELIVERED}
+    assert {(call.id, call.body) for call in calls} == {(d.id, b"%d" % d.job_id) for d in posted}
