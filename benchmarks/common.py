@@ -49,6 +49,14 @@ def allocator() -> str | None:
     return find_library("tcmalloc_minimal") or find_library("tcmalloc")
 
 
+def preload_allocator() -> None:
+    """Start this process again with the allocator that the engine's own process has; nothing where it has it already."""
+    library = allocator()
+    if library and "tcmalloc" not in os.environ.get("LD_PRELOAD", ""):
+        sys.stdout.flush()
+        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**os.environ, "LD_PRELOAD": library})
+
+
 def save(name: str, figures: dict[str, Any]) -> None:
     """Print the figures and keep them in `results/<name>.json`."""
     RESULTS.mkdir(exist_ok=True)

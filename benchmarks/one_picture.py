@@ -76,6 +76,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=15)
     rounds = parser.parse_args().rounds
+    common.preload_allocator()
     ours = Ours("auto")
     figures = _race(ours, Pipeline(ours.dtype), Pipeline(ours.dtype, channels_last=True), rounds)
     exact, theirs = Ours("float32").draw(), Pipeline("float32").draw()

@@ -4,8 +4,6 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("diffusers")
-
 from diffuserve.core.model import Family
 from support import tiny_models
 from support.studio import Studio
