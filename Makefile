@@ -51,8 +51,8 @@ clean:
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(SERVE_STAMP): EXTRAS := diffusion
-$(DEV_STAMP):   EXTRAS := diffusion,dev
-$(BENCH_STAMP): EXTRAS := diffusion,dev,bench
+$(DEV_STAMP):   EXTRAS := diffusion,dev,sdks
+$(BENCH_STAMP): EXTRAS := diffusion,dev,sdks,bench
 
 # A development environment can serve too.
 $(SERVE_STAMP): pyproject.toml

@@ -30,9 +30,83 @@ class ModelEntry(BaseModel):
     sampler: str | None = None
     num_inference_steps: Annotated[int | None, Field(ge=1, le=500)] = None
     guidance_scale: Annotated[float | None, Field(ge=0, le=100)] = None
+    hires: bool | None = None
+    """Draw sizes beyond the native range in two passes; default: yes, but for models that know a single size."""
     native_min: Annotated[int | None, Field(ge=8)] = None
     """Shortest and longest side in pixels that the model draws well; known for the common families."""
     native_max: Annotated[int | None, Field(ge=8)] = None
+
+
+_Name = Annotated[str, Field(pattern=r"^[^<>:\s][^<>:]{0,99}$")]
+
+
+class LoraEntry(BaseModel):
+    """One `[[loras]]` table: a LoRA that requests may mix in."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: _Name
+    path: Annotated[str, Field(min_length=1)]
+    """One `.safetensors` file, or a hub id (`owner/name/file.safetensors`)."""
+    models: list[str] = []
+    """The models that it fits; default: every one of its family."""
+    aliases: list[_Name] = []
+    description: str = ""
+
+
+class ControlNetEntry(BaseModel):
+    """One `[[controlnets]]` table."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: _Name
+    path: Annotated[str, Field(min_length=1)]
+    """A folder in diffusers layout, or a hub id (`owner/name`)."""
+    kind: Annotated[str, Field(pattern=r"^[a-z0-9_]+$")] = "canny"
+    """What its maps show: `canny`, `depth`, `openpose`, `tile`, ..."""
+    models: list[str] = []
+    aliases: list[_Name] = []
+    description: str = ""
+
+
+class AdapterEntry(BaseModel):
+    """One `[[adapters]]` table: an IP-Adapter."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: _Name
+    path: Annotated[str, Field(min_length=1)]
+    """One `.safetensors` file, or a hub id (`owner/name/file.safetensors`)."""
+    image_encoder: Annotated[str, Field(min_length=1)]
+    """The folder of the CLIP vision model that it was trained with, or a hub id (`owner/name/folder`)."""
+    models: list[str] = []
+    aliases: list[_Name] = []
+    description: str = ""
+
+
+class RecipeEntry(BaseModel):
+    """One `[[recipes]]` table: a named way of drawing, for dialects whose callers choose by a key (Volcengine's `req_key`)."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
+    aliases: list[str] = []
+    model: str | None = None
+    """A model's name; default: the server's default model."""
+    prompt: str = "{prompt}"
+    """What is drawn, `{prompt}` being what the caller wrote."""
+    negative_prompt: str = ""
+    """Used where the caller sends none."""
+    loras: dict[str, float] = {}
+    """Mixed in always, with these weights; the caller's weights win."""
+    controlnet: str | None = "canny"
+    """A ControlNet's name or kind; used where the model has one that fits."""
+    adapter: str | None = None
+    """An IP-Adapter's name; default: the first that fits the model."""
+    sampler: str | None = None
+    num_inference_steps: Annotated[int | None, Field(ge=1, le=500)] = None
+    guidance_scale: Annotated[float | None, Field(ge=0, le=100)] = None
+    strength: Annotated[float | None, Field(gt=0, le=1)] = None
 
 
 class Settings(BaseSettings):
@@ -85,6 +159,12 @@ class Settings(BaseSettings):
     model: str = DEFAULT_MODEL
     """The default model: a name from `models`, a folder, a `.safetensors` file, or a hub id."""
     models: list[ModelEntry] = []
+    loras: list[LoraEntry] = []
+    controlnets: list[ControlNetEntry] = []
+    adapters: list[AdapterEntry] = []
+    recipes: list[RecipeEntry] = []
+    model_memory: Annotated[float | None, Field(gt=0)] = None
+    """GiB that loaded models may take together; default: what the device has room for. What was used longest ago is let go."""
     device: str = "auto"
     """`auto`, `cpu`, `cuda`, `cuda:1`, `mps`."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
@@ -106,6 +186,8 @@ class Settings(BaseSettings):
     """Largest input picture, width times height, before it is scaled down."""
     max_queue: Annotated[int, Field(ge=1)] = 1000
     """Jobs that wait; more are answered 'busy'."""
+    max_queued_pixels: Annotated[int | None, Field(ge=1)] = None
+    """Pixels of the pictures that wait; more are answered 'busy'. Default: no limit but `max_queue`."""
     max_pixels: Annotated[int, Field(ge=64)] = 4096 * 4096
     """Largest picture that can be asked for."""
     link_seconds: Annotated[int, Field(ge=60)] = 7 * 86400

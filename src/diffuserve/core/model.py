@@ -1,4 +1,4 @@
-"""What can draw: one entry of the catalog, known without loading a weight."""
+"""What can draw, and what can steer it: entries of the catalog, known without loading a weight."""
 
 from __future__ import annotations
 
@@ -44,3 +44,64 @@ class ModelInfo:
     description: str = ""
     languages: tuple[str, ...] = ("en",)
     """Languages of the prompts that it follows."""
+    hires: bool = True
+    """Pictures larger than its native range are drawn in two passes, unless the request says otherwise; else enlarged."""
+    inpainting: bool = False
+    """Its UNet takes a mask and the masked picture as further channels (9 in all), so it inpaints natively."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoraInfo:
+    """One LoRA that requests may mix in."""
+
+    name: str
+    family: Family
+    path: str
+    """One `.safetensors` file, in diffusers', PEFT's or kohya's layout."""
+    models: tuple[str, ...] = ()
+    """The models that it fits; empty is every one of its family."""
+    aliases: tuple[str, ...] = ()
+    description: str = ""
+
+    def fits(self, model: ModelInfo) -> bool:
+        return _fits(self.family, self.models, model)
+
+
+@dataclass(frozen=True, slots=True)
+class ControlNetInfo:
+    """One ControlNet."""
+
+    name: str
+    family: Family
+    path: str
+    """A folder in diffusers layout (`config.json` beside one `.safetensors` file)."""
+    kind: str = "canny"
+    """What its maps show: `canny`, `depth`, `openpose`, `tile`, ... Requests may name the kind instead of the name."""
+    models: tuple[str, ...] = ()
+    aliases: tuple[str, ...] = ()
+    description: str = ""
+
+    def fits(self, model: ModelInfo) -> bool:
+        return _fits(self.family, self.models, model)
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterInfo:
+    """One IP-Adapter and the encoder of the pictures that it reads."""
+
+    name: str
+    family: Family
+    path: str
+    """One `.safetensors` file."""
+    image_encoder: str
+    """A folder with a CLIP vision model (`config.json` beside one `.safetensors` file)."""
+    models: tuple[str, ...] = ()
+    aliases: tuple[str, ...] = ()
+    description: str = ""
+
+    def fits(self, model: ModelInfo) -> bool:
+        return _fits(self.family, self.models, model)
+
+
+def _fits(family: Family, models: tuple[str, ...], model: ModelInfo) -> bool:
+    return model.name in models if models else family is model.family

@@ -61,8 +61,12 @@ class Engine(Protocol):
         """
         ...
 
-    def generate(self, job_id: int, request: ResolvedRequest) -> AsyncIterator[EngineEvent]:
-        """Draw. Ends after `Finished` or `Failed`; raises EngineCrashed if the engine died under it.
+    def generate(
+        self, job_id: int, request: ResolvedRequest, *, account: str = "", priority: int = 0
+    ) -> AsyncIterator[EngineEvent]:
+        """Draw. Accounts share the engine evenly, and a higher priority (-100..100) gets a larger share.
+
+        Ends after `Finished` or `Failed`; raises EngineCrashed if the engine died under it.
 
         Closing the iterator early cancels the job.
         """

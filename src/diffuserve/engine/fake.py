@@ -66,7 +66,9 @@ class FakeEngine:
     async def start(self) -> None:
         self._ready = True
 
-    async def generate(self, job_id: int, request: ResolvedRequest) -> AsyncIterator[EngineEvent]:
+    async def generate(
+        self, job_id: int, request: ResolvedRequest, *, account: str = "", priority: int = 0
+    ) -> AsyncIterator[EngineEvent]:
         if not self._ready:
             raise EngineNotReady()
         aboard = self._aboard[job_id] = _Aboard(request)

@@ -51,6 +51,8 @@ class _Stream:
 
     job_id: int
     request: ResolvedRequest
+    account: str = ""
+    priority: int = 0
     inbox: asyncio.Queue[EngineEvent | EngineCrashed] = field(default_factory=asyncio.Queue)
     sent: bool = False
 
@@ -95,10 +97,12 @@ class LocalEngine:
         if self._refusal is not None:
             raise ConfigurationError(self._refusal)
 
-    async def generate(self, job_id: int, request: ResolvedRequest) -> AsyncIterator[EngineEvent]:
+    async def generate(
+        self, job_id: int, request: ResolvedRequest, *, account: str = "", priority: int = 0
+    ) -> AsyncIterator[EngineEvent]:
         if self._refusal is not None:
             raise EngineCrashed(self._refusal)
-        ticket, stream = next(self._tickets), _Stream(job_id, request)
+        ticket, stream = next(self._tickets), _Stream(job_id, request, account, priority)
         self._streams[ticket] = stream
         try:
             if self._status.ready:
@@ -225,7 +229,7 @@ class LocalEngine:
     def _send(self, ticket: int, stream: _Stream) -> None:
         assert self._child is not None  # ready means that there is one
         try:
-            self._child.send(Generate(ticket, stream.request))
+            self._child.send(Generate(ticket, stream.request, stream.account, stream.priority))
             stream.sent = True
         except WireError as error:
             log.error("a request could not be sent to the engine", job_id=stream.job_id, error=str(error))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from diffuserve.core.events import EngineEvent
-from diffuserve.core.model import ModelInfo
+from diffuserve.core.model import AdapterInfo, ControlNetInfo, LoraInfo, ModelInfo
 from diffuserve.core.request import ResolvedRequest
 
 
@@ -25,6 +25,11 @@ class EngineConfig:
     """Most rows in one forward pass."""
     reproducible: bool = False
     compile: bool = False
+    loras: tuple[LoraInfo, ...] = ()
+    controlnets: tuple[ControlNetInfo, ...] = ()
+    adapters: tuple[AdapterInfo, ...] = ()
+    model_memory: float | None = None
+    """GiB that loaded models may take together; what was used longest ago is let go. None: what the device has room for."""
 
 
 # From the server to the engine process.
@@ -39,10 +44,14 @@ class Configure:
 
 @dataclass(frozen=True, slots=True)
 class Generate:
-    """Draw; `request.init_image.data` is filled, already fitted to the canvas."""
+    """Draw. The request's pictures hold their data, already fitted to the canvas; a control's is the map itself."""
 
     job_id: int
     request: ResolvedRequest
+    account: str = ""
+    """Who asks: accounts share the engine evenly."""
+    priority: int = 0
+    """Higher gets a larger share of the steps, -100..100."""
 
 
 @dataclass(frozen=True, slots=True)

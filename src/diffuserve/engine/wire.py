@@ -1,5 +1,5 @@
-"""Messages as bytes on a socket: a length prefix, a JSON header, and at most one binary attachment (pixels, a
-picture).
+"""Messages as bytes on a socket: a length prefix, a JSON header, and a binary attachment (pixels, or the input pictures
+of a request one after the other).
 
 Never pickle: whoever could write into the socket could then run code in the server. Both ends are ours and of one
 version, so the shapes are the dataclasses of `messages.py` themselves, checked by pydantic as at every other door.
@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import itertools
 import json
 import socket
 import struct
+from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import Any
 
@@ -19,6 +21,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from diffuserve.core import events
 from diffuserve.core.events import EngineEvent
+from diffuserve.core.request import map_pictures, pictures
 from diffuserve.engine import messages
 from diffuserve.engine.messages import Command, Generate, JobEvent, Report
 
@@ -68,9 +71,11 @@ def encode(message: Message) -> tuple[bytes, bytes]:
         body = message.event
     if isinstance(body, _WITH_PIXELS):
         attachment, body = body.pixels, dataclasses.replace(body, pixels=b"")
-    elif isinstance(body, Generate) and body.request.init_image is not None:
-        attachment = body.request.init_image.data
-        body = _with_init_data(body, b"")
+    elif isinstance(body, Generate):
+        attached = [picture.data for picture in pictures(body.request)]
+        head["pictures"] = [len(data) for data in attached]
+        attachment = b"".join(attached)
+        body = _with_data(body, itertools.repeat(b""))
     kind = _KINDS[type(body)]
     try:
         head |= {"kind": kind, "body": _adapter(kind).dump_python(body, mode="json")}
@@ -88,8 +93,8 @@ def decode(header: bytes, attachment: bytes) -> Message:
         kind, body = head["kind"], head["body"]
         if kind in _COMMANDS_AND_REPORTS:
             message: Message = _adapter(kind).validate_python(body)
-            if isinstance(message, Generate) and message.request.init_image is not None:
-                message = _with_init_data(message, attachment)
+            if isinstance(message, Generate):
+                message = _with_data(message, _cut(attachment, head["pictures"]))
             return message
         event = _EVENTS[kind]
         if issubclass(event, _WITH_PIXELS):
@@ -153,11 +158,17 @@ class Channel:
         return bytes(buffer)
 
 
-def _with_init_data(message: Generate, data: bytes) -> Generate:
-    image = message.request.init_image
-    assert image is not None  # both callers looked
-    request = dataclasses.replace(message.request, init_image=dataclasses.replace(image, data=data))
+def _with_data(message: Generate, data: Iterator[bytes]) -> Generate:
+    """`message` with each picture's data taken from `data`, in their order."""
+    request = map_pictures(message.request, lambda picture: dataclasses.replace(picture, data=next(data)))
     return dataclasses.replace(message, request=request)
+
+
+def _cut(attachment: bytes, sizes: Sequence[int]) -> Iterator[bytes]:
+    ends = list(itertools.accumulate(sizes))
+    if (ends[-1] if ends else 0) != len(attachment):
+        raise ValueError("the pictures are not as long as the header says")
+    return iter([attachment[end - size : end] for end, size in zip(ends, sizes, strict=True)])
 
 
 def _check(header: int, attachment: int) -> None:

@@ -1,19 +1,30 @@
-"""The models that requests may name."""
+"""The models that requests may name, and the LoRAs, ControlNets and adapters that fit them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from diffuserve.core.errors import ConfigurationError, UnknownModel
-from diffuserve.core.model import ModelInfo
+from diffuserve.core.model import AdapterInfo, ControlNetInfo, LoraInfo, ModelInfo
 
 
 class Catalog:
     """Finds a model by its name or an alias, in any case."""
 
-    def __init__(self, models: Sequence[ModelInfo], default: str) -> None:
+    def __init__(
+        self,
+        models: Sequence[ModelInfo],
+        default: str,
+        *,
+        loras: Sequence[LoraInfo] = (),
+        controlnets: Sequence[ControlNetInfo] = (),
+        adapters: Sequence[AdapterInfo] = (),
+    ) -> None:
         """Raises ConfigurationError where two models answer to one name, and where `default` names none."""
         self.models = tuple(models)
+        self.loras = tuple(loras)
+        self.controlnets = tuple(controlnets)
+        self.adapters = tuple(adapters)
         self._by_name: dict[str, ModelInfo] = {}
         for model in self.models:
             for name in {model.name.casefold(), *(alias.casefold() for alias in model.aliases)}:

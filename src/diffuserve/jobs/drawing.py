@@ -73,7 +73,7 @@ class Drawing:
     async def _run_engine(self, job: Job, storing: list[asyncio.Task[Artifact]]) -> Finished | Failed:
         """Drive the engine to its last word, storing pictures beside it as they come."""
         request = await self._with_input(job.request)
-        events = self._engine.generate(job.id, request)
+        events = self._engine.generate(job.id, request, account=job.account, priority=job.priority)
         async with AsyncExitStack() as on_leaving:
             on_leaving.push_async_callback(self._leave, job.id, events)
             async for event in events:

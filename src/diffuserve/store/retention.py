@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-import orjson
 from sqlalchemy import Connection, bindparam, delete, exists, select
 
 from diffuserve.core.delivery import DeliveryStatus
 from diffuserve.core.job import JobStatus
 from diffuserve.core.ports import Expired
+from diffuserve.core.request import pictures
+from diffuserve.store import rows
 from diffuserve.store.database import Database
 from diffuserve.store.tables import artifacts, deliveries, jobs
 
@@ -58,8 +59,8 @@ def forget(connection: Connection, job_ids: Sequence[int]) -> None:
 
 
 def inputs_in_use(connection: Connection) -> frozenset[str]:
-    requests = map(orjson.loads, connection.execute(_WITH_INPUT).scalars())
-    return frozenset(request["init_image"]["digest"] for request in requests if request.get("init_image"))
+    requests = map(rows.text_to_request, connection.execute(_WITH_INPUT).scalars())
+    return frozenset(picture.digest for request in requests for picture in pictures(request))
 
 
 class SqlRetentionStore:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -11,15 +12,17 @@ from sqlalchemy import Row
 from diffuserve.core.account import Charge, PlanUnit
 from diffuserve.core.delivery import Callback
 from diffuserve.core.job import Artifact, Job, JobError, JobStatus, Usage
-from diffuserve.core.request import ResolvedRequest
+from diffuserve.core.request import InputImage, ResolvedRequest, map_pictures
 
 _REQUEST = TypeAdapter(ResolvedRequest)
 _NOTES = TypeAdapter(tuple[str, ...])
 _USAGE = TypeAdapter(Usage)
 _CALLBACK = TypeAdapter(Callback)
 
-# The bytes of an input picture lie in the blob store; the row keeps its digest and size.
-_ELSEWHERE = {"init_image": {"data"}}
+
+def _bare(picture: InputImage) -> InputImage:
+    """The bytes of an input picture lie in the blob store; the row keeps its digest and size."""
+    return replace(picture, data=b"")
 
 
 def job_to_row(job: Job) -> dict[str, Any]:
@@ -29,7 +32,7 @@ def job_to_row(job: Job) -> dict[str, Any]:
         "account": job.account,
         "dialect": job.dialect,
         "model": job.request.model,
-        "request": _REQUEST.dump_json(job.request, exclude=_ELSEWHERE).decode(),
+        "request": _REQUEST.dump_json(map_pictures(job.request, _bare)).decode(),
         "status": job.status.value,
         "created_at": job.created_at,
         "started_at": job.started_at,
@@ -54,7 +57,7 @@ def row_to_job(row: Row[Any], artifacts: Iterable[Artifact] = ()) -> Job:
         id=row.id,
         account=row.account,
         dialect=row.dialect,
-        request=_REQUEST.validate_json(row.request),
+        request=text_to_request(row.request),
         status=JobStatus(row.status),
         created_at=row.created_at,
         started_at=row.started_at,
@@ -70,6 +73,10 @@ def row_to_job(row: Row[Any], artifacts: Iterable[Artifact] = ()) -> Job:
         callback=text_to_callback(row.callback) if row.callback else None,
         charge=row_to_charge(row),
     )
+
+
+def text_to_request(text: str) -> ResolvedRequest:
+    return _REQUEST.validate_json(text)
 
 
 def row_to_charge(row: Row[Any]) -> Charge | None:
