@@ -35,7 +35,7 @@ class StandInLoop:
             os.kill(os.getpid(), signal.SIGKILL)
         return "cpu", "float32"
 
-    def submit(self, job_id: int, request: ResolvedRequest) -> None:
+    def submit(self, job_id: int, request: ResolvedRequest, account: str = "", priority: int = 0) -> None:
         self._jobs[job_id] = (request, 0)
         self._emit(job_id, Started())
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import io
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -94,3 +95,29 @@ def difference(ours: np.ndarray, theirs: np.ndarray) -> int:
 
 def replace(asked: ResolvedRequest, **changes: Any) -> ResolvedRequest:
     return dataclasses.replace(asked, **changes)
+
+
+def in_company(studio: Studio, mine: ResolvedRequest, strangers: Sequence[ResolvedRequest]) -> np.ndarray:
+    """`mine` as it is drawn among the others. Fails where it stood in every forward alone."""
+    place = len(strangers) // 2
+    with forwards(studio) as groups:
+        drawn = studio.draw(*strangers[:place], mine, *strangers[place:])[place]
+    assert any(len(group) > 1 and place + 1 in group for group in groups), "it had no company"
+    return drawn
+
+
+@contextmanager
+def forwards(studio: Studio) -> Iterator[list[list[int]]]:
+    """The jobs that each forward pass inside carries, a job with two samples twice."""
+    groups: list[list[int]] = []
+    predict = studio.loop._forward
+
+    def watched(group: list[Any]) -> Any:
+        groups.append([sample.job_id for sample in group])
+        return predict(group)
+
+    studio.loop._forward = watched  # type: ignore[method-assign]
+    try:
+        yield groups
+    finally:
+        del studio.loop._forward

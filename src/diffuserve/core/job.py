@@ -75,7 +75,7 @@ class Job:
     """One accepted request, durable."""
 
     id: int
-    """Positive, below 2**63, roughly ascending in time. Each dialect renders it in its own way."""
+    """Positive, below 2**53, roughly ascending in time. Each dialect renders it in its own way."""
     account: str
     """Who pays; 'local' on an open server."""
     dialect: str
@@ -101,3 +101,5 @@ class Job:
     """Higher is claimed first."""
     callback: Callback | None = None
     charge: Charge | None = None
+    memo: str = field(default="", repr=False)
+    """What its dialect wants to remember of the call, in its own words; nobody else reads it."""

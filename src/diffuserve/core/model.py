@@ -48,6 +48,9 @@ class ModelInfo:
     """Pictures larger than its native range are drawn in two passes, unless the request says otherwise; else enlarged."""
     inpainting: bool = False
     """Its UNet takes a mask and the masked picture as further channels (9 in all), so it inpaints natively."""
+    context_width: int = 0
+    """Width of the text embeddings that its cross-attention reads: 768 in SD 1.x, 1024 in SD 2.x, 2048 in SDXL, anything
+    in others; 0 where it is not known. What steers one model steers no other of another width."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +62,14 @@ class LoraInfo:
     path: str
     """One `.safetensors` file, in diffusers', PEFT's or kohya's layout."""
     models: tuple[str, ...] = ()
-    """The models that it fits; empty is every one of its family."""
+    """The models that it fits; empty is every one of its family and width."""
     aliases: tuple[str, ...] = ()
     description: str = ""
+    context_width: int = 0
+    """As the model's; 0 is unknown, and then every width of its family fits."""
 
     def fits(self, model: ModelInfo) -> bool:
-        return _fits(self.family, self.models, model)
+        return _fits(self, model)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +85,10 @@ class ControlNetInfo:
     models: tuple[str, ...] = ()
     aliases: tuple[str, ...] = ()
     description: str = ""
+    context_width: int = 0
 
     def fits(self, model: ModelInfo) -> bool:
-        return _fits(self.family, self.models, model)
+        return _fits(self, model)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,10 +104,17 @@ class AdapterInfo:
     models: tuple[str, ...] = ()
     aliases: tuple[str, ...] = ()
     description: str = ""
+    context_width: int = 0
 
     def fits(self, model: ModelInfo) -> bool:
-        return _fits(self.family, self.models, model)
+        return _fits(self, model)
 
 
-def _fits(family: Family, models: tuple[str, ...], model: ModelInfo) -> bool:
-    return model.name in models if models else family is model.family
+Steering = LoraInfo | ControlNetInfo | AdapterInfo
+
+
+def _fits(steering: Steering, model: ModelInfo) -> bool:
+    if steering.models:
+        return model.name in steering.models
+    widths = {steering.context_width, model.context_width} - {0}
+    return steering.family is model.family and len(widths) <= 1

@@ -11,7 +11,8 @@ from diffuserve.core.account import Account, Key, LedgerEntry, Plan
 from diffuserve.core.delivery import Delivery
 from diffuserve.core.events import EngineEvent
 from diffuserve.core.job import Artifact, Job, JobError, JobStatus, Usage
-from diffuserve.core.request import ResolvedRequest
+from diffuserve.core.model import ModelInfo
+from diffuserve.core.request import GenerationRequest, ResolvedRequest
 
 
 class Clock(Protocol):
@@ -49,6 +50,10 @@ class EngineStatus:
     """Those of them that were found in the cache."""
     memory_bytes: int = 0
     """Resident memory of the engine's process; 0 where it has none of its own."""
+    models: tuple[str, ...] = ()
+    """Loaded, the least recently used first."""
+    loading: tuple[str, ...] = ()
+    """Being read from disk beside running work."""
 
 
 class Engine(Protocol):
@@ -95,6 +100,23 @@ class Outcome:
     error: JobError | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """What stands before a job, on all servers of the database."""
+
+    waiting: int
+    """Jobs in the queue,"""
+    waiting_steps: int
+    """and the steps that they have to take, summed over their pictures."""
+    running: int
+    running_steps: int
+    """Of the running jobs, those included that they have taken already."""
+
+
+class IdTaken(Exception):
+    """Another server gave its job the same id within the same millisecond."""
+
+
 class JobStore(Protocol):
     """The truth about jobs. Implementation: `store.jobs` over SQLAlchemy."""
 
@@ -105,7 +127,7 @@ class JobStore(Protocol):
 
         With an idempotency key that the account used before for the same request, the job of that time is returned and
         nothing is written. `open_jobs` is how many unended jobs the job's key may have, this one included. Raises
-        IdempotencyConflict, QuotaExhausted (another job was quicker), RateLimited.
+        IdempotencyConflict, QuotaExhausted (another job was quicker), RateLimited, IdTaken.
         """
         ...
 
@@ -117,8 +139,11 @@ class JobStore(Protocol):
 
     async def artifact(self, artifact_id: str) -> Artifact | None: ...
 
-    async def claim(self, owner: str, limit: int, now: float, lease_until: float) -> Sequence[Job]:
+    async def claim(
+        self, owner: str, limit: int, now: float, lease_until: float, full: Sequence[str] = ()
+    ) -> Sequence[Job]:
         """Take up to `limit` jobs: running ones whose lease ran out, then queued ones, each by priority, then oldest first.
+        None of the accounts `full`.
 
         They are RUNNING then.
         """
@@ -147,8 +172,20 @@ class JobStore(Protocol):
         """How many jobs wait."""
         ...
 
+    async def queued_pixels(self) -> int:
+        """How many pixels they have to draw: canvas width times height, summed over all pictures."""
+        ...
+
     async def queue(self) -> Mapping[tuple[str, str | None], int]:
         """How many jobs wait, by model and key."""
+        ...
+
+    async def ahead(self, job_id: int, priority: int) -> Backlog:
+        """What is drawn now or will be claimed before this job, which need not exist."""
+        ...
+
+    async def waiting_of(self, account: str) -> Sequence[int]:
+        """The ids of an account's queued jobs."""
         ...
 
     async def close(self) -> None: ...
@@ -265,6 +302,37 @@ class RetentionStore(Protocol):
 
     async def inputs_in_use(self) -> frozenset[str]:
         """Digests of the input pictures of jobs that have not ended."""
+        ...
+
+
+class Translator(Protocol):
+    """Whoever reads what a model cannot. Implementations: `engine.writer`, `prompts.chat`."""
+
+    async def translate(self, text: str, source: str = "zh", target: str = "en") -> str:
+        """`text`, which is plain words, in another language (ISO 639-1). Raises ServerFailure."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+class Enhancer(Protocol):
+    """Whoever makes more of a prompt. Implementations: `engine.writer`, `prompts.chat`."""
+
+    async def enhance(self, text: str) -> str:
+        """A richer prompt. Raises ServerFailure."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+class PromptHelp(Protocol):
+    """What is done to a prompt before a request is resolved. Implementation: `prompts.help`."""
+
+    async def prepare(self, request: GenerationRequest, model: ModelInfo) -> tuple[GenerationRequest, tuple[str, ...]]:
+        """The request in words that `model` reads, enhanced where it asks for that, and notes. Never fails.
+
+        `request` itself is returned where nothing changed.
+        """
         ...
 
 

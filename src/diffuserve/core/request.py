@@ -212,6 +212,8 @@ class GenerationRequest:
     """A name of `prompts.styles`."""
     enhance_prompt: bool = False
     """Let the server's prompt writer make more of the prompt; a note says so where it has none."""
+    asked_prompt: str | None = None
+    """What the caller wrote, where prompt help changed it."""
     watermark: Watermark | None = None
     format: PictureFormat = PictureFormat.PNG
     quality: int = 90
@@ -276,6 +278,20 @@ class ResolvedRequest:
     @property
     def num_images(self) -> int:
         return len(self.seeds)
+
+    @property
+    def drawn_pixels(self) -> int:
+        """Canvas width times height, summed over the pictures."""
+        return self.canvas.width * self.canvas.height * self.num_images
+
+    @property
+    def drawn_steps(self) -> int:
+        """Steps of the sampler, summed over the pictures: those that `strength` leaves out are not taken."""
+        share = 1.0 if self.init_image is None else self.strength
+        steps = max(1, int(self.num_inference_steps * share))
+        if self.hires is not None:
+            steps += max(1, int((self.hires.num_inference_steps or self.num_inference_steps) * self.hires.strength))
+        return steps * self.num_images
 
 
 R = TypeVar("R", GenerationRequest, ResolvedRequest)

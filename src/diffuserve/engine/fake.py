@@ -61,7 +61,10 @@ class FakeEngine:
         self._ready = False
         self._aboard: dict[int, _Aboard] = {}
         self._restarts = 0
-        self._steps = 0
+        self._steps = self._rows = 0
+        self._stepping = 0
+        """Jobs in the middle of a step: they step side by side, so that time counts once for all of them."""
+        self._stepping_since = self._step_time = 0.0
 
     async def start(self) -> None:
         self._ready = True
@@ -104,8 +107,8 @@ class FakeEngine:
             running=sum(aboard.request.num_images for aboard in self._aboard.values()),
             restarts=self._restarts,
             forwards=self._steps,
-            rows=self._steps,
-            step_seconds=self._steps * self._step_seconds,
+            rows=self._rows,
+            step_seconds=self._step_time,
         )
 
     async def close(self) -> None:
@@ -114,8 +117,18 @@ class FakeEngine:
             aboard.stop(EngineNotReady())
 
     async def _step(self, aboard: _Aboard) -> None:
-        await self._clock.sleep(self._step_seconds)
+        if not self._stepping:
+            self._stepping_since = self._clock.now()
+        self._stepping += 1
+        try:
+            await self._clock.sleep(self._step_seconds)
+        finally:
+            self._stepping -= 1
+            now = self._clock.now()
+            self._step_time += now - self._stepping_since
+            self._stepping_since = now
         self._steps += 1
+        self._rows += aboard.request.num_images
         prompt = aboard.request.prompt
         if "fail:hang" in prompt:
             await aboard.stopped.wait()

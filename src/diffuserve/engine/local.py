@@ -144,6 +144,8 @@ class LocalEngine:
             encodings=before.encodings + now.encodings,
             encoding_hits=before.encoding_hits + now.encoding_hits,
             memory_bytes=now.memory_bytes,
+            models=now.models,
+            loading=now.loading,
         )
 
     async def close(self) -> None:

@@ -106,6 +106,10 @@ class Counters:
     """Those of them that were found in the cache."""
     memory_bytes: int = 0
     """Of the process, now."""
+    models: tuple[str, ...] = ()
+    """Loaded, the least recently used first."""
+    loading: tuple[str, ...] = ()
+    """Being read from disk: models, ControlNets, adapters."""
 
 
 Report = Ready | LoadFailed | JobEvent | Counters

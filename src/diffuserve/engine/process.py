@@ -52,7 +52,7 @@ class Loop(Protocol):
         """Load the default model; returns device and dtype. Raises ConfigurationError."""
         ...
 
-    def submit(self, job_id: int, request: ResolvedRequest) -> None:
+    def submit(self, job_id: int, request: ResolvedRequest, account: str = "", priority: int = 0) -> None:
         """Take a job on; whatever is wrong with it is emitted, never raised."""
         ...
 
@@ -115,7 +115,7 @@ def _turns(loop: Loop, commands: queue.SimpleQueue[Command], report: Callable[[R
     while True:
         for command in _waiting(commands, block=idle):
             if isinstance(command, Generate):
-                loop.submit(command.job_id, command.request)
+                loop.submit(command.job_id, command.request, command.account, command.priority)
             elif isinstance(command, Cancel):
                 loop.cancel(command.job_id)
         was_idle, idle = idle, not loop.step()

@@ -61,6 +61,11 @@ class Child:
 
 async def spawn(command: Sequence[str], config: EngineConfig) -> Child:
     """Start an engine process. It leads a session of its own, so that Ctrl-C at the terminal does not reach it."""
+    return await launch(command, environment(config, os.environ, find_allocator(_LIBRARY_FOLDERS)))
+
+
+async def launch(command: Sequence[str], env: Mapping[str, str]) -> Child:
+    """Start a process with just that environment, in a session of its own; the last argument is its end of the socket."""
     ours, theirs = socket.socketpair()
     with contextlib.ExitStack() as undo, theirs:
         undo.callback(ours.close)
@@ -68,7 +73,7 @@ async def spawn(command: Sequence[str], config: EngineConfig) -> Child:
             *command,
             str(theirs.fileno()),
             stdin=asyncio.subprocess.DEVNULL,
-            env=environment(config, os.environ, find_allocator(_LIBRARY_FOLDERS)),
+            env=env,
             pass_fds=(theirs.fileno(),),
             start_new_session=True,
         )

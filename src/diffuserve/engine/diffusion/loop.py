@@ -12,30 +12,28 @@ from collections.abc import Callable
 
 import torch
 
-from diffuserve.core.errors import (
-    ConfigurationError,
-    DiffuserveError,
-    GenerationFailed,
-    JobCanceled,
-    OutOfMemory,
-)
+from diffuserve.core.errors import ConfigurationError, DiffuserveError, GenerationFailed, JobCanceled, OutOfMemory
 from diffuserve.core.events import ArtifactReady, EngineEvent, Failed, Finished, Preview, Progress, Started
 from diffuserve.core.job import JobError, Usage
 from diffuserve.core.request import Canvas, ResolvedRequest
-from diffuserve.engine.diffusion import codec, device, models
+from diffuserve.engine.diffusion import codec, device
 from diffuserve.engine.diffusion.batcher import Batcher
-from diffuserve.engine.diffusion.conditioning import Conditioner
 from diffuserve.engine.diffusion.forward import Buckets, forward
-from diffuserve.engine.diffusion.sample import Run, Sample, Ticket
+from diffuserve.engine.diffusion.models import Model
+from diffuserve.engine.diffusion.sample import Run, Sample, Ticket, Tools
+from diffuserve.engine.diffusion.shelf import release
+from diffuserve.engine.diffusion.toolbox import Toolbox
 from diffuserve.engine.memory import resident_bytes
 from diffuserve.engine.messages import Counters, EngineConfig
 
-MAX_RUNNING = 256
-"""Samples held open at once; each holds little more than its latents and its prompt's embeddings."""
+MAX_RUNNING = 64
+"""Samples of one account held open at once; each holds little more than its latents and its prompt's embeddings."""
 ADMIT_AT_ONCE = 4
 """Newcomers encoded in one turn, so that a burst of them does not hold up the others' steps."""
 REPORT_SECONDS = 0.05
 """Progress of one job is told at most this often."""
+LOADING_NAP = 0.02
+"""Seconds that a turn waits for a file to be read where there is nothing else to do."""
 
 Emit = Callable[[int, EngineEvent], None]
 
@@ -49,7 +47,7 @@ class StepLoop:
         self._emit = emit
         self._monotonic = monotonic
         self._device = device.choose(config.device, config.dtype, config.threads)
-        self._models: dict[str, tuple[models.Model, Conditioner]] = {}
+        self._toolbox = Toolbox(config, self._device)
         self._batcher: Batcher[Ticket, Sample] = Batcher(config.max_batch, MAX_RUNNING)
         self._finished: deque[tuple[Sample, torch.Tensor]] = deque()
         self._runs: dict[int, Run] = {}
@@ -60,14 +58,14 @@ class StepLoop:
     def load_default(self) -> tuple[str, str]:
         """Load the default model; returns the device's and the dtype's names. Raises ConfigurationError."""
         with torch.inference_mode():
-            model, conditioner = self._model(self._config.default_model)
+            model = self._toolbox.load_default()
             if self._config.compile:
-                self._warm_up(model, conditioner)
+                self._warm_up(model)
         return self._device.label, self._device.dtype_label
 
-    def submit(self, job_id: int, request: ResolvedRequest) -> None:
+    def submit(self, job_id: int, request: ResolvedRequest, account: str = "", priority: int = 0) -> None:
         """Take a job. Never raises: what is wrong with it is told by `Failed`."""
-        run = Run(job_id, request, pictures_left=request.num_images)
+        run = Run(job_id, request, request.num_images, account, priority)
         self._runs[job_id] = run
         for index in range(request.num_images):
             self._batcher.add(Ticket(run, index))
@@ -84,13 +82,15 @@ class StepLoop:
         group = self._batcher.pick()
         if group:
             self._advance(group, self._forward(group))
+        elif not self._finished:
+            self._toolbox.wait(LOADING_NAP)
         # One decode a turn while others step, so that a job of many pictures does not stall them at its end.
         if self._finished:
             self._decode(*self._finished.popleft())
         return bool(self._runs)
 
     def counters(self) -> Counters:
-        conditioners = [conditioner for _, conditioner in self._models.values()]
+        conditioners = [model.conditioner for model in self._toolbox.models]
         return Counters(
             running=len(self._batcher.running),
             waiting=len(self._batcher.waiting),
@@ -100,18 +100,20 @@ class StepLoop:
             encodings=sum(conditioner.encodings for conditioner in conditioners),
             encoding_hits=sum(conditioner.hits for conditioner in conditioners),
             memory_bytes=resident_bytes(),
+            models=tuple(model.info.name for model in self._toolbox.models),
+            loading=self._toolbox.loading,
         )
 
     # One turn, in order.
 
     def _admit(self) -> None:
         for _ in range(ADMIT_AT_ONCE):
-            if not self._batcher.can_admit():
+            ticket = self._batcher.next_ticket(lambda ticket: self._toolbox.ready(ticket.run))
+            if ticket is None:
                 return
-            ticket = self._batcher.waiting.popleft()
             try:
                 with _Timer(self._monotonic) as timer:
-                    sample = Sample(ticket, *self._model(ticket.run.request.model))
+                    sample = Sample(ticket, self._toolbox.take(ticket.run))
             except Exception as error:  # noqa: BLE001 - a bad job must not take the others down
                 self._fail(ticket.job_id, _explain(error))
                 continue
@@ -119,13 +121,8 @@ class StepLoop:
             self._begin(sample, timer.seconds)
 
     def _forward(self, group: list[Sample]) -> list[torch.Tensor | None]:
-        """The group's predictions. When the shared pass fails, each sample is tried alone and only the guilty one fails."""
-        model, _ = self._models[group[0].key.model]
         with _Timer(self._monotonic) as timer:
-            try:
-                predictions: list[torch.Tensor | None] = [*forward(model, group, self._buckets)]
-            except Exception as error:  # noqa: BLE001
-                predictions = self._one_by_one(model, group, error)
+            predictions = self._predict(group)
         self._forwards += 1
         self._rows += len(group)
         self._step_seconds += timer.seconds
@@ -134,21 +131,30 @@ class StepLoop:
             sample.run.device_seconds += timer.seconds * sample.lanes / lanes
         return predictions
 
-    def _one_by_one(self, model: models.Model, group: list[Sample], error: Exception) -> list[torch.Tensor | None]:
-        if _is_out_of_memory(error) and len(group) > 1:
-            self._batcher.max_lanes = max(2, sum(sample.lanes for sample in group) // 2)
-        predictions: list[torch.Tensor | None] = []
-        for sample in group:
-            try:
-                predictions += forward(model, [sample], self._buckets)
-            except Exception as alone:  # noqa: BLE001
-                self._fail(sample.job_id, _explain(alone))
-                predictions.append(None)
-        return predictions
+    def _predict(self, group: list[Sample]) -> list[torch.Tensor | None]:
+        """The group's predictions, None for samples that failed. When the shared pass fails, smaller ones are tried:
+        half of it where memory ran out, each sample alone else, so that only the guilty one fails."""
+        try:
+            return _finite(forward(group[0].tools.model, group, self._buckets))
+        except Exception as error:  # noqa: BLE001
+            if len(group) == 1:
+                self._fail(group[0].job_id, _explain(error))
+                return [None]
+            no_room = _is_out_of_memory(error)
+        # Outside the handler, where the error no longer holds what the failed pass had made.
+        if not no_room:
+            return [prediction for sample in group for prediction in self._predict([sample])]
+        release()
+        half = len(group) // 2
+        self._batcher.lower(group[0].key, sum(sample.lanes for sample in group[half:]))
+        return self._predict(group[:half]) + self._predict(group[half:])
 
     def _advance(self, group: list[Sample], predictions: list[torch.Tensor | None]) -> None:
         for sample, prediction in zip(group, predictions, strict=True):
-            if prediction is None or sample.job_id not in self._runs:
+            if sample.job_id not in self._runs:
+                continue
+            if prediction is None:
+                self._fail(sample.job_id, codec.not_numbers("step"))
                 continue
             try:
                 latents = sample.advance(prediction)
@@ -165,10 +171,9 @@ class StepLoop:
         run = sample.run
         if run.job_id not in self._runs:  # it failed or was cancelled since
             return
-        model, _ = self._models[sample.key.model]
         try:
             with _Timer(self._monotonic) as timer:
-                pixels = codec.decode(model, latents)
+                pixels = codec.decode(sample.tools.model, latents)
         except Exception as error:  # noqa: BLE001
             self._fail(run.job_id, _explain(error))
             return
@@ -199,13 +204,16 @@ class StepLoop:
             self._preview(sample)
 
     def _preview(self, sample: Sample) -> None:
-        model, _ = self._models[sample.key.model]
-        latents = sample.next.latents if sample.next.denoised is None else sample.next.denoised
-        pixels = codec.preview(model, latents)
+        model = sample.tools.model
+        shown = (
+            sample.next.latents[:, : model.latent_channels] if sample.next.denoised is None else sample.next.denoised
+        )
+        pixels = codec.preview(model, shown)
         self._emit(sample.job_id, Preview(sample.ticket.index, sample.done, pixels.width, pixels.height, pixels.data))
 
     def _finish(self, run: Run) -> None:
         del self._runs[run.job_id]
+        self._toolbox.give_back(run)
         canvas = run.request.canvas
         usage = Usage(
             images=run.request.num_images,
@@ -216,32 +224,22 @@ class StepLoop:
         self._emit(run.job_id, Finished(usage))
 
     def _fail(self, job_id: int, error: DiffuserveError) -> None:
-        if self._runs.pop(job_id, None) is None:
+        run = self._runs.pop(job_id, None)
+        if run is None:
             return
         for sample in self._batcher.drop(job_id):
             sample.close()
+        self._toolbox.give_back(run)
         self._emit(job_id, Failed(JobError(error.code, error.message)))
 
-    def _warm_up(self, model: models.Model, conditioner: Conditioner) -> None:
+    def _warm_up(self, model: Model) -> None:
         """Compile the default size in every bucket now, so that no request has to wait for it."""
         info = model.info
         canvas = Canvas(info.size, info.size, info.size, info.size)
         request = ResolvedRequest("", "", info.name, info.size, info.size, canvas, (0,), 2, 2.0, "euler", "automatic")
         for rows in self._buckets.sizes:
             tickets = [Ticket(Run(0, request, 1), 0)] * max(1, rows // 2)
-            forward(model, [Sample(ticket, model, conditioner) for ticket in tickets], self._buckets)
-
-    def _model(self, name: str) -> tuple[models.Model, Conditioner]:
-        """A loaded model; the first request for one that is not loaded yet waits for the disk, and so do the others."""
-        if name not in self._models:
-            info = next((info for info in self._config.models if info.name == name), None)
-            if info is None:
-                raise ConfigurationError(f"the engine was not told of a model {name}")
-            model = models.load(info, self._device)
-            if self._config.compile:
-                model = models.compiled(model)
-            self._models[name] = (model, Conditioner(model))
-        return self._models[name]
+            forward(model, [Sample(ticket, Tools(model)) for ticket in tickets], self._buckets)
 
 
 class _Timer:
@@ -266,6 +264,12 @@ def _buckets(config: EngineConfig) -> Buckets:
         # Few shapes, since each costs a minute: one picture, four, and all that fit (two rows a picture).
         return Buckets((*(rows for rows in (2, 8) if rows < config.max_batch), config.max_batch))
     return Buckets()
+
+
+def _finite(predictions: list[torch.Tensor]) -> list[torch.Tensor | None]:
+    """None for those that hold a value that is no number: their sum is none either, and one answer tells of all."""
+    finite = torch.stack([prediction.sum() for prediction in predictions]).isfinite().tolist()
+    return [prediction if fine else None for prediction, fine in zip(predictions, finite, strict=True)]
 
 
 def _is_out_of_memory(error: Exception) -> bool:

@@ -7,7 +7,7 @@ maker of its solvers. `single_file.py` reads the one-file form.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,21 +15,12 @@ import torch
 
 from diffuserve.core.errors import ConfigurationError
 from diffuserve.core.model import Family, ModelInfo
+from diffuserve.engine.diffusion import packing
+from diffuserve.engine.diffusion.conditioning import Conditioner, TextTower
 from diffuserve.engine.diffusion.device import Device
+from diffuserve.engine.diffusion.loras import Loras
 from diffuserve.engine.diffusion.samplers import Solvers, mended
-
-
-@dataclass(frozen=True, slots=True)
-class TextTower:
-    """One tokenizer and the encoder that reads its tokens."""
-
-    tokenizer: Any
-    encoder: Any
-
-    @property
-    def window(self) -> int:
-        """Tokens that one pass of the encoder sees, begin and end tokens included (77 for CLIP)."""
-        return min(self.tokenizer.model_max_length, self.encoder.config.max_position_embeddings)
+from diffuserve.engine.diffusion.weights import diffusers_module, nbytes, transformers_module
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,18 +31,35 @@ class Model:
     device: Device
     unet: Any
     vae: Any
-    towers: tuple[TextTower, ...]
+    conditioner: Conditioner
+    loras: Loras
     solvers: Solvers
-    zero_empty_negative: bool = False
-    """An empty negative prompt is zeros instead of the encoding of "" (`force_zeros_for_empty_prompt`, SDXL base)."""
+    compiled: Any = None
+    """The UNet once more, compiled; it knows neither LoRAs nor controls."""
+    weight_bytes: int = 0
+    """Of the checkpoint itself."""
+
+    @property
+    def nbytes(self) -> int:
+        """With the LoRAs that were read for it."""
+        return self.weight_bytes + self.loras.nbytes
 
     @property
     def latent_channels(self) -> int:
-        return int(self.unet.config.in_channels)
+        return int(self.vae.config.latent_channels)
+
+    @property
+    def inpaints(self) -> bool:
+        """Whether its UNet takes mask and masked picture as further channels."""
+        return int(self.unet.config.in_channels) == 2 * self.latent_channels + 1
 
 
-def load(info: ModelInfo, device: Device) -> Model:
-    """Read the checkpoint at `info.path` onto `device`. Raises ConfigurationError in one sentence where it cannot be read."""
+def load(info: ModelInfo, device: Device, *, compiled: bool = False, exact: bool = False) -> Model:
+    """Read the checkpoint at `info.path` onto `device`; others may draw meanwhile.
+
+    `exact`: rows that share a LoRA are computed one by one, so that their bits do not depend on who else has it.
+    Raises ConfigurationError in one sentence where it cannot be read.
+    """
     path = Path(info.path)
     _hush()
     try:
@@ -61,7 +69,7 @@ def load(info: ModelInfo, device: Device) -> Model:
     except Exception as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ConfigurationError(f"model {info.name} at {path} could not be loaded: {reason}") from error
-    return _assemble(info, device, parts)
+    return _assemble(info, device, parts, compiled, exact)
 
 
 def _hush() -> None:
@@ -86,7 +94,7 @@ class Parts:
     zero_empty_negative: bool
 
 
-def _assemble(info: ModelInfo, device: Device, parts: Parts) -> Model:
+def _assemble(info: ModelInfo, device: Device, parts: Parts, compiled: bool, exact: bool) -> Model:
     # A float16 VAE of SDXL overflows; its config says so, and it then stays in float32.
     upcast = device.dtype == torch.float16 and bool(getattr(parts.vae.config, "force_upcast", False))
     for module, dtype in ((parts.unet, device.dtype), (parts.vae, torch.float32 if upcast else device.dtype)):
@@ -96,14 +104,22 @@ def _assemble(info: ModelInfo, device: Device, parts: Parts) -> Model:
     for tower in parts.towers:
         tower.encoder.to(device=device.device, dtype=device.dtype).eval().requires_grad_(False)
     config = mended(parts.scheduler_config) if info.family is Family.SD15 else parts.scheduler_config
+    encoders = [tower.encoder for tower in parts.towers]
+    weight_bytes = nbytes(parts.unet, parts.vae, *encoders)
+    if packing.helps(device) and not compiled:
+        packing.pack(parts.unet)
+    loras = Loras(parts.unet, encoders, info.family, device, exact=exact)
     return Model(
         info,
         device,
         parts.unet,
         parts.vae,
-        parts.towers,
+        Conditioner(parts.towers, info.family, loras, zero_empty_negative=parts.zero_empty_negative),
+        loras,
         Solvers(config),
-        zero_empty_negative=parts.zero_empty_negative,
+        # Each new shape costs it about a minute once.
+        torch.compile(parts.unet, dynamic=False) if compiled else None,
+        weight_bytes,
     )
 
 
@@ -113,26 +129,13 @@ def _from_folder(folder: Path, device: Device) -> Parts:
 
     index = json.loads((folder / "model_index.json").read_text())
 
-    def weights(part: str) -> dict[str, Any]:
-        directory = folder / part
-        half_only = any(directory.glob("*.fp16.safetensors")) and not any(
-            f for f in directory.glob("*.safetensors") if ".fp16." not in f.name
-        )
-        return {
-            "dtype": device.dtype,
-            "variant": "fp16" if half_only else None,
-            "use_safetensors": True,
-            "local_files_only": True,
-        }
-
-    def component(part: str) -> Any:
-        cls = getattr(diffusers, index[part][1])
-        return cls.from_pretrained(folder, subfolder=part, **weights(part))
+    def component(part: str, dtype: torch.dtype) -> Any:
+        return diffusers_module(getattr(diffusers, index[part][1]), folder / part, device.device, dtype)
 
     def tower(suffix: str, encoder: Any) -> TextTower:
         return TextTower(
             CLIPTokenizer.from_pretrained(folder / f"tokenizer{suffix}", local_files_only=True),
-            encoder.from_pretrained(folder / f"text_encoder{suffix}", **weights(f"text_encoder{suffix}")),
+            transformers_module(encoder, folder / f"text_encoder{suffix}", device.device, device.dtype),
         )
 
     towers = [tower("", CLIPTextModel)]
@@ -140,8 +143,9 @@ def _from_folder(folder: Path, device: Device) -> Parts:
         towers.append(tower("_2", CLIPTextModelWithProjection))
     scheduler = getattr(diffusers, index["scheduler"][1]).from_pretrained(folder, subfolder="scheduler")
     return Parts(
-        component("unet"),
-        component("vae"),
+        component("unet", device.dtype),
+        # In full, until it is known whether it may be float16.
+        component("vae", torch.float32 if device.dtype == torch.float16 else device.dtype),
         tuple(towers),
         dict(scheduler.config),
         zero_empty_negative=len(towers) > 1 and bool(index.get("force_zeros_for_empty_prompt", True)),
@@ -152,8 +156,3 @@ def _from_file(path: Path, info: ModelInfo) -> Parts:
     from diffuserve.engine.diffusion.single_file import read
 
     return read(path, info.family)
-
-
-def compiled(model: Model) -> Model:
-    """The same model with its UNet compiled; each new shape costs about a minute once."""
-    return replace(model, unet=torch.compile(model.unet, dynamic=False))

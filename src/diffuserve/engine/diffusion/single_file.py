@@ -16,7 +16,8 @@ from diffuserve.checkpoints.single import read_single
 from diffuserve.core.errors import ConfigurationError
 from diffuserve.core.model import Family
 from diffuserve.engine.diffusion import clip_vocabulary, original_layout
-from diffuserve.engine.diffusion.models import Parts, TextTower
+from diffuserve.engine.diffusion.conditioning import TextTower
+from diffuserve.engine.diffusion.models import Parts
 
 _CONFIGS = Path(__file__).parent / "configs"
 _EDM_MARKS = ("edm_mean", "edm_vpred.sigma_max")

@@ -37,6 +37,8 @@ def diffusers_module(cls: Any, folder: Path, device: torch.device, dtype: torch.
 def transformers_module(cls: Any, folder: Path, device: torch.device, dtype: torch.dtype) -> Any:
     """A module of transformers (`config.json` beside its weights), ready to use. Raises ConfigurationError."""
     config = cls.config_class.from_pretrained(folder, local_files_only=True)
+    # Some classes make their inner model in the config's dtype, and set that for the whole process meanwhile.
+    config.dtype = None
     return read_module(lambda: cls(config), folder, device, dtype)
 
 

@@ -1,0 +1,206 @@
+"""What is loaded: checkpoints, ControlNets, adapters. Read beside running work, shared, let go when room is needed.
+
+A thread reads files; everything else happens on the main thread, which asks (`ready`) before each turn and never waits. What
+was used longest ago goes first when the budget is full, but nothing that somebody draws with.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import structlog
+import torch
+
+from diffuserve.core.errors import DiffuserveError, GenerationFailed
+from diffuserve.engine.diffusion.device import Device
+
+log = structlog.get_logger(__name__)
+
+GIB = 2**30
+_HOST_SHARE, _CUDA_SHARE = 0.6, 0.85
+"""Of all memory that there is, what models may take; the rest is for the work itself, and for others."""
+
+
+@dataclass(frozen=True, slots=True)
+class Volume:
+    """Something that can be loaded."""
+
+    name: str
+    """Unique among all kinds: "model emoji-mini"."""
+    path: Path
+    """The file or folder that it is read from, for an estimate of its size."""
+    load: Callable[[], Any]
+    """Reads it; runs on another thread. What it returns has `nbytes`."""
+
+
+@dataclass(slots=True, eq=False)
+class _Place:
+    volume: Volume
+    loading: Future[Any] | None
+    thing: Any = None
+    error: DiffuserveError | None = None
+    size: int = 0
+    """Bytes that it will take, estimated; for as long as it is loaded."""
+    used: int = 0
+    """When it was last asked for, by a counter."""
+    readers: set[int] = field(default_factory=set)
+    """Jobs that draw with it."""
+
+
+class Shelf:
+    """Holds at most `budget` bytes, but always what a single job needs."""
+
+    def __init__(self, budget: int, expansion: float = 1.0, loaders: ThreadPoolExecutor | None = None) -> None:
+        """`expansion`: bytes in memory for each byte on disk (2 for float16 files that are loaded as float32)."""
+        self.budget = budget
+        self._expansion = expansion
+        self._places: dict[str, _Place] = {}
+        self._clock = 0
+        # One at a time: two would only fight for the disk.
+        self._loaders = loaders or ThreadPoolExecutor(1, thread_name_prefix="load")
+
+    @property
+    def loaded(self) -> dict[str, Any]:
+        """Things by name, the least recently used first."""
+        places = sorted(self._places.items(), key=lambda item: item[1].used)
+        return {name: place.thing for name, place in places if place.thing is not None}
+
+    @property
+    def nbytes(self) -> int:
+        """Of all that is loaded, now: a model grows by the LoRAs that are read for it."""
+        return sum(place.size if place.thing is None else place.thing.nbytes for place in self._places.values())
+
+    @property
+    def loading(self) -> tuple[str, ...]:
+        return tuple(name for name, place in self._places.items() if place.loading is not None)
+
+    def ready(self, volumes: Sequence[Volume]) -> bool:
+        """Whether all are loaded; what is not begins to load as soon as there is room. Raises what a loading raised."""
+        self._settle()
+        self._clock += 1
+        for volume in volumes:
+            place = self._places.get(volume.name)
+            if place is not None:
+                place.used = self._clock
+                if place.error is not None:
+                    del self._places[volume.name]  # the next job may find it mended
+                    raise place.error
+        missing = [volume for volume in volumes if volume.name not in self._places]
+        for volume in missing:
+            self._begin(volume, needed={volume.name for volume in volumes})
+        return not missing and all(self._places[volume.name].thing is not None for volume in volumes)
+
+    def take(self, job_id: int, volumes: Sequence[Volume]) -> list[Any]:
+        """The loaded things; they stay until the job gives them back."""
+        places = [self._places[volume.name] for volume in volumes]
+        for place in places:
+            place.readers.add(job_id)
+        return [place.thing for place in places]
+
+    def give_back(self, job_id: int) -> None:
+        for place in self._places.values():
+            place.readers.discard(job_id)
+
+    def load_now(self, volume: Volume) -> Any:
+        """Read it on this thread, at start, when nobody draws. Raises what the loading raises."""
+        thing = volume.load()
+        self._places[volume.name] = _Place(volume, None, thing)
+        return thing
+
+    def wait(self, seconds: float) -> None:
+        """Sleep until a loading ends, at most so long; for a thread that has nothing else to do."""
+        wait([place.loading for place in self._places.values() if place.loading], seconds, FIRST_COMPLETED)
+
+    def close(self) -> None:
+        self._loaders.shutdown(wait=False, cancel_futures=True)
+
+    def _begin(self, volume: Volume, needed: set[str]) -> None:
+        size = int(_bytes_on_disk(volume.path) * self._expansion)
+        if not self._make_room(size, needed):
+            return
+        log.info("loading", what=volume.name)
+        place = _Place(volume, self._loaders.submit(volume.load), size=size, used=self._clock)
+        self._places[volume.name] = place
+
+    def _make_room(self, size: int, needed: set[str]) -> bool:
+        """Let go of what is not in use until `size` more bytes fit; true where they do, or where nothing else is left."""
+        while self.nbytes + size > self.budget:
+            idle = [
+                (place.used, name)
+                for name, place in self._places.items()
+                if name not in needed and place.thing is not None and not place.readers
+            ]
+            if not idle:
+                # In use or being loaded by others: it is asked again. Alone, a thing may be larger than the budget.
+                return all(name in needed for name in self._places)
+            _, oldest = min(idle)
+            log.info("letting go", what=oldest)
+            del self._places[oldest]
+            release()
+        return True
+
+    def _settle(self) -> None:
+        for place in self._places.values():
+            if place.loading is None or not place.loading.done():
+                continue
+            error = place.loading.exception()
+            if error is None:
+                place.thing = place.loading.result()
+            else:
+                log.error("could not be loaded", what=place.volume.name, error=str(error))
+                place.error = error if isinstance(error, DiffuserveError) else GenerationFailed(str(error))
+                place.size = 0
+            place.loading = None
+
+
+def budget(device: Device, gibibytes: float | None) -> int:
+    """Bytes that models may take: what was asked for, or a share of the device's memory."""
+    if gibibytes is not None:
+        return int(gibibytes * GIB)
+    if device.device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device.device)[1] * _CUDA_SHARE)
+    return int(host_memory() * _HOST_SHARE)
+
+
+def host_memory() -> int:
+    """Bytes of the machine, or of the container where that has less."""
+    limits = []
+    for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        try:
+            limits.append(int(Path(path).read_text()))
+        except (OSError, ValueError):  # no such file, or "max"
+            continue
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    limits += [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemTotal:")]
+    return min(limits, default=16 * GIB)
+
+
+def release() -> None:
+    """Give freed memory back to the system: Python's cycles, then the device's cache, then the allocator's."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    process = ctypes.CDLL(None)
+    for name in ("MallocExtension_ReleaseFreeMemory", "malloc_trim"):
+        function = getattr(process, name, None)
+        if function is not None:
+            function(0) if name == "malloc_trim" else function()
+
+
+def _bytes_on_disk(path: Path) -> int:
+    if path.is_file():
+        return path.stat().st_size
+    weights: dict[Path, list[int]] = {}
+    for file in path.rglob("*.safetensors"):
+        # Folders often hold every part twice, in full and in half precision: one of them is read.
+        weights.setdefault(file.parent, []).append(file.stat().st_size)
+    return sum(max(sizes) if len(sizes) <= 2 else sum(sizes) for sizes in weights.values())
