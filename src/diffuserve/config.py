@@ -205,6 +205,22 @@ class Settings(BaseSettings):
     webhook_secret: SecretStr | None = None
     """Signs the native dialect's notifications (`whsec_` and base64, Standard Webhooks); default: one for each account."""
 
+    # Help with prompts
+    translation: Literal["off", "local", "chat"] = "off"
+    """Who translates prompts that a model cannot read: a model in `translation_model`, or the chat endpoint."""
+    translation_model: Path | None = None
+    """A folder with a Marian model from Chinese to English (OPUS-MT)."""
+    enhancement: Literal["off", "local", "chat"] = "off"
+    """Who makes more of a prompt where a request asks for it."""
+    enhancement_model: Path | None = None
+    """A folder with a causal language model."""
+    chat_base_url: str | None = None
+    """An OpenAI-compatible API, up to and without `/chat/completions`: http://127.0.0.1:11434/v1"""
+    chat_api_key: SecretStr | None = None
+    chat_model: str | None = None
+    prompt_seconds: Annotated[float, Field(gt=0, le=600)] = 20.0
+    """How long a request waits for help with its prompts; then it is drawn without."""
+
     # Watching it
     otlp_endpoint: str | None = None
     """Send OpenTelemetry traces here (OTLP over HTTP); needs diffuserve[otel]."""
@@ -215,6 +231,14 @@ class Settings(BaseSettings):
     """Put `base64` beside `image_url` into every answer."""
     plain_always_200: bool = False
     """Answer failures with HTTP 200, as that API's first server did."""
+
+    # Manners of the Volcengine dialect
+    volcengine_link_seconds: Annotated[int, Field(ge=60)] = 86400
+    """How long a link to a result opens in this dialect."""
+    volcengine_replay_seconds: Annotated[float, Field(ge=0, le=900)] = 5.0
+    """For how long after its first use a signature may be used again: equal requests of one second are signed alike."""
+    volcengine_tokens: Annotated[dict[str, SecretStr], Field(repr=False)] = {}
+    """Session tokens (STS) that callers must show beside their access key: access key to token."""
 
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_json: bool = False

@@ -7,17 +7,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from functools import partial
 
 from starlette.types import ASGIApp
 
+from diffuserve import listing
 from diffuserve.auth import Gate, Keyring, Sealer
+from diffuserve.auth.access_tokens import AccessTokens
 from diffuserve.blobs import Bucket, LocalBlobs, S3Blobs
-from diffuserve.checkpoints.card import Overrides
-from diffuserve.checkpoints.collect import Entry, collect
 from diffuserve.config import Settings
 from diffuserve.core.errors import ConfigurationError
 from diffuserve.core.ports import AccountStore, Clock, DeliveryStore, Engine
@@ -29,6 +30,7 @@ from diffuserve.dialects.links import Links
 from diffuserve.engine.fake import FakeEngine
 from diffuserve.engine.local import LocalEngine
 from diffuserve.engine.messages import EngineConfig
+from diffuserve.engine.writer import Writer, WriterConfig
 from diffuserve.http.app import create_app
 from diffuserve.http.guards import Doors
 from diffuserve.http.metrics import Metrics, read_levels
@@ -41,8 +43,13 @@ from diffuserve.jobs.service import JobService
 from diffuserve.jobs.worker import Worker
 from diffuserve.logs import RequestIds
 from diffuserve.loopback import is_loopback
-from diffuserve.media import finish
 from diffuserve.media.fetch import Fetcher
+from diffuserve.media.finish import finish
+from diffuserve.media.prepare import prepare
+from diffuserve.media.vision import vision
+from diffuserve.prompts import words
+from diffuserve.prompts.chat import Chat
+from diffuserve.prompts.help import PromptHelper
 from diffuserve.store import Stores, open_store
 from diffuserve.tracing import Traces, open_traces
 from diffuserve.webhooks.client import Client
@@ -80,6 +87,7 @@ class App:
     sender: Sender
     gate: Gate
     """Whether the server is open, for whoever greets the operator."""
+    prompts: PromptHelper
     _loading: asyncio.Task[None] | None = field(default=None, init=False)
 
     async def start(self) -> None:
@@ -105,6 +113,7 @@ class App:
         await self.worker.close()
         await self.sender.close()
         await self.engine.close()
+        await self.prompts.close()
         if self._loading is not None:
             self._loading.cancel()
             await asyncio.wait({self._loading})
@@ -125,6 +134,7 @@ async def build(settings: Settings, models: Catalog | None = None, clock: Clock 
     """A server made by `settings`; nothing runs yet. Raises ConfigurationError, and leaves nothing open then."""
     models = models or catalog(settings)
     clock = clock or SystemClock()
+    prompts = prompt_help(settings, clock)
     with contextlib.ExitStack() as undo:
         data = DataDir(settings.data_dir)
         undo.callback(data.close)
@@ -134,7 +144,7 @@ async def build(settings: Settings, models: Catalog | None = None, clock: Clock 
             undo.callback(traces.close)
         blobs = await open_blobs(settings, data)
         stores = await open_store(settings.database_url or data.database_url)
-        app = _assemble(settings, models, clock, data, sealing, blobs, stores, traces)
+        app = _assemble(settings, models, clock, data, sealing, blobs, stores, traces, prompts)
         undo.pop_all()
         return app
 
@@ -218,28 +228,8 @@ async def open_blobs(settings: Settings, data: DataDir) -> LocalBlobs | S3Blobs:
 
 
 def catalog(settings: Settings) -> Catalog:
-    """Every model that requests may name. Raises ConfigurationError for one that is missing, incomplete or a pickle."""
-    return Catalog(*collect(entries(settings), settings.model))
-
-
-def entries(settings: Settings) -> Sequence[Entry]:
-    """The `[[models]]` tables."""
-    return [
-        Entry(
-            entry.name,
-            entry.path,
-            Overrides(
-                aliases=tuple(entry.aliases),
-                description=entry.description,
-                sampler=entry.sampler,
-                num_inference_steps=entry.num_inference_steps,
-                guidance_scale=entry.guidance_scale,
-                native_min=entry.native_min,
-                native_max=entry.native_max,
-            ),
-        )
-        for entry in settings.models
-    ]
+    """Everything that requests may name (`listing.py`). Raises ConfigurationError."""
+    return listing.catalog(settings)
 
 
 def limits(settings: Settings) -> Limits:
@@ -260,8 +250,51 @@ def make_engine(settings: Settings, models: Catalog, clock: Clock | None = None)
         max_batch=settings.max_batch,
         reproducible=settings.reproducible,
         compile=settings.compile,
+        loras=models.loras,
+        controlnets=models.controlnets,
+        adapters=models.adapters,
+        model_memory=settings.model_memory,
     )
     return LocalEngine(config, clock)
+
+
+def pictures(settings: Settings) -> Pictures:
+    """What is done to pictures before and after an engine has them."""
+    eyes = vision(stand_ins=settings.engine == "fake")
+    return Pictures(prepare=partial(prepare, vision=eyes), finish=finish)
+
+
+def prompt_help(settings: Settings, clock: Clock | None = None) -> PromptHelper:
+    """Whoever helps with prompts; nothing is started yet. Raises ConfigurationError for settings that are incomplete."""
+    tasks = (settings.translation, settings.enhancement)
+    whom = {
+        "off": None,
+        "local": _writer(settings, clock or SystemClock()) if "local" in tasks else None,
+        "chat": _chat(settings) if "chat" in tasks else None,
+    }
+    return PromptHelper(whom[settings.translation], whom[settings.enhancement], seconds=settings.prompt_seconds)
+
+
+def _writer(settings: Settings, clock: Clock) -> Writer:
+    folders: dict[str, str | None] = {}
+    for task in ("translation", "enhancement"):
+        folder = getattr(settings, f"{task}_model") if getattr(settings, task) == "local" else None
+        if folder is None and getattr(settings, task) == "local":
+            raise ConfigurationError(f'{task} = "local" needs {task}_model, the folder of a model')
+        folders[task] = folder and str(folder)
+    config = WriterConfig(folders["translation"], folders["enhancement"], words.ENHANCE)
+    config.check()
+    return Writer(config, clock)
+
+
+def _chat(settings: Settings) -> Chat:
+    if not settings.chat_base_url or not settings.chat_model:
+        missing = "chat_model" if settings.chat_base_url else "chat_base_url"
+        raise ConfigurationError(f'translation or enhancement by "chat" needs {missing}')
+    if not re.match(r"https?://[^/\s]", settings.chat_base_url):
+        raise ConfigurationError("chat_base_url must begin with http:// or https:// and a host")
+    key = settings.chat_api_key.get_secret_value() if settings.chat_api_key else None
+    return Chat(settings.chat_base_url, settings.chat_model, key, timeout=settings.prompt_seconds)
 
 
 def _assemble(
@@ -273,6 +306,7 @@ def _assemble(
     blobs: LocalBlobs | S3Blobs,
     stores: Stores,
     traces: Traces | None,
+    prompts: PromptHelper,
 ) -> App:
     engine = make_engine(settings, models, clock)
     metrics = Metrics(engine.status)
@@ -286,7 +320,7 @@ def _assemble(
         engine=engine,
         hub=hub,
         clock=clock,
-        pictures=Pictures(encode=finish.encode, fit=finish.fit),
+        pictures=pictures(settings),
         owner=settings.server_name or data.owner,
         tracer=traces,
     )
@@ -301,7 +335,9 @@ def _assemble(
         runner=worker,
         status=engine.status,
         max_queue=settings.max_queue,
+        max_queued_pixels=settings.max_queued_pixels,
         tracer=traces,
+        prompts=prompts,
     )
     gate = Gate(
         stores.accounts,
@@ -321,6 +357,7 @@ def _assemble(
         ),
         fetcher=Fetcher(allow_private=settings.allow_private_urls),
         notices=Notices(signing_secrets(settings, sealing), allow_private=settings.allow_private_urls),
+        access_tokens=AccessTokens(sealing, clock),
         clock=clock,
         status=engine.status,
         max_input_pixels=settings.max_input_pixels,
@@ -345,4 +382,4 @@ def _assemble(
     asgi = create_app(rooms, spoken, doors, metrics, partial(read_levels, stores.jobs, stores.deliveries, clock))
     sweeper = Sweeper(store=stores.retention, blobs=blobs, clock=clock, days=settings.retention_days)
     traced = traces.requests(asgi) if traces is not None else asgi
-    return App(RequestIds(traced), models, jobs, engine, worker, stores, data, sweeper, traces, sender, gate)
+    return App(RequestIds(traced), models, jobs, engine, worker, stores, data, sweeper, traces, sender, gate, prompts)

@@ -15,6 +15,7 @@ import httpx2
 from fastapi import FastAPI
 
 from diffuserve.auth import Gate, Keyring, Sealer
+from diffuserve.auth.access_tokens import AccessTokens
 from diffuserve.blobs import MemoryBlobs
 from diffuserve.config import Settings
 from diffuserve.core.job import Job
@@ -35,8 +36,11 @@ from diffuserve.jobs.output import Pictures
 from diffuserve.jobs.resolve import Limits
 from diffuserve.jobs.service import JobService
 from diffuserve.jobs.worker import Worker
-from diffuserve.media import finish
 from diffuserve.media.fetch import Fetcher
+from diffuserve.media.finish import finish
+from diffuserve.media.prepare import prepare
+from diffuserve.media.vision import STAND_INS
+from diffuserve.prompts.help import PromptHelper
 from diffuserve.store import open_store
 from diffuserve.webhooks.sign import SigningSecrets
 
@@ -58,7 +62,10 @@ def model(name: str, **changes: Any) -> ModelInfo:
     return ModelInfo(**{**values, **changes})
 
 
-MODELS = (model("tiny", aliases=("t",), description="A small one."), model("other", native=NativeRange(64, 64)))
+MODELS = (
+    model("tiny", aliases=("t",), description="A small one."),
+    model("other", native=NativeRange(64, 64), hires=False),
+)
 
 
 class LiveClock:
@@ -145,16 +152,21 @@ async def serving(
     clock: Any = None,
     max_queue: int = 1000,
     models: tuple[ModelInfo, ...] = MODELS,
+    catalog: Catalog | None = None,
     start: bool = True,
     fetcher: Fetcher | None = None,
     may_be_open: bool = True,
+    prompts: PromptHelper | None = None,
     **settings: Any,
 ) -> AsyncIterator[Server]:
-    """A server on the default settings, but for `settings`; with `start` false nothing is ever drawn."""
+    """A server on the default settings, but for `settings`; with `start` false nothing is ever drawn.
+
+    `catalog` is in place of one of `models` alone.
+    """
     clock = clock or LiveClock()
     stores = await open_store(f"sqlite:///{tmp_path / 'jobs.sqlite3'}")
     blobs, hub, engine = MemoryBlobs(), Hub(), FakeEngine(0.0, clock)
-    pictures = Pictures(encode=finish.encode, fit=finish.fit)
+    pictures = Pictures(prepare=partial(prepare, vision=STAND_INS), finish=finish)
     worker = Worker(
         store=stores.jobs, blobs=blobs, engine=engine, hub=hub, clock=clock, pictures=pictures, owner="test"
     )
@@ -164,11 +176,12 @@ async def serving(
         blobs=blobs,
         hub=hub,
         clock=clock,
-        catalog=Catalog(models, models[0].name),
+        catalog=catalog or Catalog(models, models[0].name),
         limits=Limits(max_pixels=4096 * 4096),
         runner=worker,
         status=engine.status,
         max_queue=max_queue,
+        prompts=prompts or PromptHelper(),
     )
     sealer = Sealer(b"s" * 32)
     rooms = Rooms(
@@ -177,6 +190,7 @@ async def serving(
         links=Links(b"secret", 3600, clock),
         fetcher=fetcher or Fetcher(),
         notices=Notices(SigningSecrets(b"s" * 32)),
+        access_tokens=AccessTokens(b"s" * 32, clock),
         clock=clock,
         status=engine.status,
         max_input_pixels=1_000_000,

@@ -83,6 +83,54 @@ def sdxl_shapes() -> dict[str, tuple[int, ...]]:
     return dict(_SDXL_FILE)
 
 
+LORA_LAYOUTS = {
+    "diffusers": "unet.mid_block.attentions.0.transformer_blocks.0.attn2.to_k.lora_A.weight",
+    "diffusers named": "unet.mid_block.attentions.0.transformer_blocks.0.attn2.to_v.lora_A.default.weight",
+    "older diffusers": "unet.mid_block.attentions.0.transformer_blocks.0.attn2.to_k.lora.down.weight",
+    "oldest diffusers": "unet.mid_block.attentions.0.transformer_blocks.0.attn2.processor.to_k_lora.down.weight",
+    "peft": "base_model.model.mid_block.attentions.0.transformer_blocks.0.attn2.to_v.lora_A.weight",
+    "kohya": "lora_unet_mid_block_attentions_0_transformer_blocks_0_attn2_to_k.lora_down.weight",
+}
+"""What reduces the text embeddings, in each layout of a LoRA file."""
+
+
+def lora_file(path: Path, width: int = 768, name: str = LORA_LAYOUTS["diffusers"]) -> Path:
+    """A LoRA whose cross-attention reads text of this width."""
+    return tensors_file(path, {name: (4, width)})
+
+
+def tensors_file(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(safetensors(shapes))
+    return path
+
+
+def controlnet_folder(folder: Path, **config: object) -> Path:
+    write_json(folder / "config.json", {"_class_name": "ControlNetModel", "cross_attention_dim": 768, **config})
+    tensors_file(folder / "diffusion_pytorch_model.safetensors", {"conv_in.weight": (2, 2)})
+    return folder
+
+
+def adapter_file(path: Path, width: int = 768, reads: int = 1024, **shapes: tuple[int, ...] | None) -> Path:
+    """A base IP-Adapter for text of `width`, which reads embeddings of `reads` channels."""
+    base: dict[str, tuple[int, ...] | None] = {
+        "image_proj.proj.weight": (4 * width, reads),
+        "image_proj.norm.weight": (width,),
+        "ip_adapter.1.to_k_ip.weight": (320, width),
+        "ip_adapter.1.to_v_ip.weight": (320, width),
+        **shapes,
+    }
+    return tensors_file(path, {name: shape for name, shape in base.items() if shape is not None})
+
+
+def encoder_folder(folder: Path, **config: object) -> Path:
+    """A CLIP vision model that gives embeddings of 1024 channels, and hidden states of 1280."""
+    given = {"model_type": "clip_vision_model", "projection_dim": 1024, "hidden_size": 1280, **config}
+    write_json(folder / "config.json", given)
+    tensors_file(folder / "model.safetensors", {"visual_projection.weight": (2, 2)})
+    return folder
+
+
 def _file(path: Path, shapes: Mapping[str, tuple[int, ...]], changes: Mapping[str, tuple[int, ...] | None]) -> Path:
     mixed = {**shapes, **changes}
     path.write_bytes(safetensors({name: shape for name, shape in mixed.items() if shape is not None}))

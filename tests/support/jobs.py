@@ -8,6 +8,7 @@ import io
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +21,16 @@ from diffuserve.core.errors import StorageFailed
 from diffuserve.core.job import Job
 from diffuserve.core.ports import Engine
 from diffuserve.core.principal import ANONYMOUS
-from diffuserve.core.request import Canvas, InputImage
+from diffuserve.core.request import InputImage
 from diffuserve.engine.fake import FakeEngine
 from diffuserve.jobs.hub import Hub
 from diffuserve.jobs.output import Pictures
 from diffuserve.jobs.resolve import Limits
 from diffuserve.jobs.service import JobService
 from diffuserve.jobs.worker import Worker
+from diffuserve.media.finish import finish
+from diffuserve.media.prepare import prepare
+from diffuserve.media.vision import STAND_INS
 from diffuserve.store import Stores, open_store
 from support.clock import FakeClock
 from support.models import catalog, wish
@@ -43,20 +47,7 @@ def input_image(width: int = 64, height: int = 64, colour: str = "red") -> Input
     return InputImage(hashlib.sha256(data).hexdigest(), width, height, data)
 
 
-def _encode(pixels: bytes, canvas: Canvas, width: int, height: int) -> bytes:
-    written = io.BytesIO()
-    picture = Image.frombytes("RGB", (canvas.width, canvas.height), pixels)
-    picture.resize((width, height)).save(written, "PNG", compress_level=1)
-    return written.getvalue()
-
-
-def _fit(image: InputImage, canvas: Canvas) -> bytes:
-    written = io.BytesIO()
-    Image.open(io.BytesIO(image.data)).resize((canvas.width, canvas.height)).save(written, "PNG")
-    return written.getvalue()
-
-
-PICTURES = Pictures(encode=_encode, fit=_fit)
+PICTURES = Pictures(prepare=partial(prepare, vision=STAND_INS), finish=finish)
 
 
 class Interposed:
@@ -153,6 +144,7 @@ async def house(
     engine: Engine | None = None,
     memory: MemoryStore | None = None,
     max_queue: int = 100,
+    max_queued_pixels: int | None = None,
     **worker: Any,
 ) -> AsyncIterator[House]:
     """A house on `folder`; its worker claims from the beginning if `started`.
@@ -181,6 +173,7 @@ async def house(
         runner=loop,
         status=engine.status,
         max_queue=max_queue,
+        max_queued_pixels=max_queued_pixels,
     )
     if engine_ready:
         await engine.start()

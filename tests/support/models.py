@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from diffuserve.core.job import Artifact, Job, JobStatus
-from diffuserve.core.model import Family, ModelInfo, NativeRange
+from diffuserve.core.model import AdapterInfo, ControlNetInfo, Family, LoraInfo, ModelInfo, NativeRange
 from diffuserve.core.request import Canvas, GenerationRequest, ResolvedRequest
 from diffuserve.jobs.catalog import Catalog
 
@@ -25,10 +25,22 @@ def model_info(**changes: Any) -> ModelInfo:
     return ModelInfo(**{**values, **changes})
 
 
-def catalog(*models: ModelInfo) -> Catalog:
-    """A catalog of `models` (or the plain `model_info()`), the first the default."""
+def catalog(*models: ModelInfo, **steering: Any) -> Catalog:
+    """A catalog of `models` (or the plain `model_info()`), the first the default; `loras=` and so on as the class's."""
     entries = models or (model_info(),)
-    return Catalog(entries, entries[0].name)
+    return Catalog(entries, entries[0].name, **steering)
+
+
+def lora(name: str, family: Family = Family.SD15, **changes: Any) -> LoraInfo:
+    return LoraInfo(name, family, f"/nowhere/{name}.safetensors", **changes)
+
+
+def controlnet(name: str, family: Family = Family.SD15, **changes: Any) -> ControlNetInfo:
+    return ControlNetInfo(name, family, f"/nowhere/{name}", **changes)
+
+
+def adapter(name: str, family: Family = Family.SD15, **changes: Any) -> AdapterInfo:
+    return AdapterInfo(name, family, f"/nowhere/{name}.safetensors", "/nowhere/encoder", **changes)
 
 
 def wish(prompt: str = "a red apple", **changes: Any) -> GenerationRequest:

@@ -34,6 +34,8 @@ class Overrides:
     native_min: int | None = None
     """Shortest side that the model draws well, pixels; `native_max` the longest."""
     native_max: int | None = None
+    hires: bool | None = None
+    """Draw sizes beyond the native range in two passes."""
 
     def over(self, other: Overrides) -> Overrides:
         """These, and `other` where these say nothing."""
@@ -91,6 +93,10 @@ def _texts(value: Any) -> bool:
     return isinstance(value, list) and all(map(_text, value))
 
 
+def _truth(value: Any) -> bool:
+    return isinstance(value, bool)
+
+
 def _whole(low: int, high: int, value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
 
@@ -108,4 +114,5 @@ _RULES = (
     ("guidance_scale", "a number from 0 to 100", _number),
     ("native_min", "a whole number of pixels, 8 or more", lambda value: _whole(8, 2**16, value)),
     ("native_max", "a whole number of pixels, 8 or more", lambda value: _whole(8, 2**16, value)),
+    ("hires", "true or false", _truth),
 )

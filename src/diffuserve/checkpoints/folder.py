@@ -9,8 +9,7 @@ from typing import Any
 
 from diffuserve.checkpoints.card import read_card
 from diffuserve.checkpoints.found import Found
-from diffuserve.checkpoints.header import read_header
-from diffuserve.checkpoints.single import PICKLES
+from diffuserve.checkpoints.header import PICKLES, read_header
 from diffuserve.core import samplers
 from diffuserve.core.errors import ConfigurationError
 from diffuserve.core.model import Family
@@ -18,8 +17,10 @@ from diffuserve.core.model import Family
 _PIPELINES = {
     "StableDiffusionPipeline": Family.SD15,
     "StableDiffusionImg2ImgPipeline": Family.SD15,
+    "StableDiffusionInpaintPipeline": Family.SD15,
     "StableDiffusionXLPipeline": Family.SDXL,
     "StableDiffusionXLImg2ImgPipeline": Family.SDXL,
+    "StableDiffusionXLInpaintPipeline": Family.SDXL,
 }
 _DIFFUSERS_WEIGHTS = "diffusion_pytorch_model"
 _PARTS = {
@@ -42,16 +43,18 @@ def read_folder(folder: Path) -> Found:
         _check_weights(folder / part, stem)
     for part in _TOKENIZERS[family]:
         _check_tokenizer(folder / part)
-    unet = _config(folder / "unet" / "config.json")
-    vae = _config(folder / "vae" / "config.json")
-    _check_unet(folder, family, unet, vae)
+    unet = read_config(folder / "unet" / "config.json")
+    vae = read_config(folder / "vae" / "config.json")
+    inpainting = _check_unet(folder, family, unet, vae)
     multiple = _vae_factor(vae)
     return Found(
         family,
         size=_sample_size(unet, family) * multiple,
         multiple=multiple,
-        sampler=samplers.by_class_name(_class_name(_config(folder / "scheduler" / "scheduler_config.json"))).id,
+        sampler=samplers.by_class_name(_class_name(read_config(folder / "scheduler" / "scheduler_config.json"))).id,
         card=read_card(folder),
+        inpainting=inpainting,
+        context_width=context_width(unet),
     )
 
 
@@ -61,7 +64,7 @@ def _family(folder: Path) -> Family:
         single = sorted(folder.glob("*.safetensors"))
         hint = f"; name the file itself: {single[0]}" if single else ""
         raise ConfigurationError(f"{folder} is not a model in diffusers layout: it has no model_index.json{hint}")
-    name = _class_name(_config(index))
+    name = _class_name(read_config(index))
     if name not in _PIPELINES:
         known = ", ".join(_PIPELINES)
         raise ConfigurationError(
@@ -98,7 +101,7 @@ def weight_files(part: Path, stem: str) -> Sequence[str]:
 
 
 def _shards(part: Path, index: Path) -> Sequence[str]:
-    shards = _config(index).get("weight_map")
+    shards = read_config(index).get("weight_map")
     if not isinstance(shards, dict) or not all(isinstance(name, str) for name in shards.values()):
         raise ConfigurationError(f"{index} lists no shards")
     names = sorted(set(shards.values()))
@@ -118,13 +121,25 @@ def _check_tokenizer(part: Path) -> None:
             raise ConfigurationError(f"{part.parent} is incomplete: {part.name} has no {name}")
 
 
-def _check_unet(folder: Path, family: Family, unet: Mapping[str, Any], vae: Mapping[str, Any]) -> None:
+def context_width(config: Mapping[str, Any]) -> int:
+    """What the cross-attention of a UNet, or of a ControlNet, reads; 0 where its config does not say."""
+    width = config.get("cross_attention_dim")
+    if isinstance(width, list):
+        width = width[0] if width else None
+    return width if isinstance(width, int) and width > 0 else 0
+
+
+def _check_unet(folder: Path, family: Family, unet: Mapping[str, Any], vae: Mapping[str, Any]) -> bool:
+    """Whether it is one for inpainting."""
     if (unet.get("addition_embed_type") == "text_time") != (family is Family.SDXL):
         raise ConfigurationError(f"{folder} contradicts itself: its unet does not fit its model_index.json")
-    if unet.get("in_channels", 4) != vae.get("latent_channels", 4):
-        raise ConfigurationError(f"{folder} is an inpainting or editing model: it cannot draw from a prompt alone")
+    channels, latents = unet.get("in_channels", 4), vae.get("latent_channels", 4)
+    # Latents; or latents, a mask, and the latents of the masked picture.
+    if not isinstance(latents, int) or channels not in (latents, 2 * latents + 1):
+        raise ConfigurationError(f"{folder} is an editing model: it cannot draw from a prompt alone")
     if unet.get("time_cond_proj_dim") is not None:
         raise ConfigurationError(f"{folder} is a model with distilled guidance, which is not supported")
+    return bool(channels != latents)
 
 
 def _vae_factor(vae: Mapping[str, Any]) -> int:
@@ -143,7 +158,7 @@ def _class_name(config: Mapping[str, Any]) -> str:
     return str(config.get("_class_name", ""))
 
 
-def _config(path: Path) -> Mapping[str, Any]:
+def read_config(path: Path) -> Mapping[str, Any]:
     try:
         config = json.loads(path.read_bytes())
     except FileNotFoundError:

@@ -20,3 +20,7 @@ class Found:
     sampler: str
     """A sampler id: the checkpoint's own."""
     card: Overrides = field(default_factory=Overrides)
+    inpainting: bool = False
+    """The UNet takes a mask and the masked picture, too."""
+    context_width: int = 0
+    """Width of the text embeddings that its cross-attention reads; 0 where it is not known."""

@@ -18,6 +18,8 @@ from diffuserve.core.errors import ConfigurationError
 MAX_HEADER = 100_000_000
 """Bytes; the limit of the format's own reader."""
 
+PICKLES = frozenset({".ckpt", ".bin", ".pt", ".pth", ".pkl"})
+
 _GIT_LFS = b"version https://git-lfs"
 
 
@@ -29,6 +31,23 @@ class TensorEntry:
     shape: tuple[int, ...]
     end: int
     """Where its bytes end, counted from the end of the header."""
+
+
+def read_file(path: Path, what: str) -> Mapping[str, TensorEntry]:
+    """The tensors of the one file that somebody named as their `what` ("model", "LoRA").
+
+    Raises ConfigurationError as `read_header`, and for a pickle and other kinds of files.
+    """
+    if path.suffix.lower() in PICKLES:
+        raise ConfigurationError(
+            f"{path} is a pickle, which could run any code when it is opened: convert it to safetensors"
+        )
+    if not path.exists():
+        raise ConfigurationError(f"there is no {what} at {path}")
+    if path.suffix.lower() != ".safetensors" or path.is_dir():
+        wanted = "neither a folder nor a .safetensors file" if what == "model" else "not a .safetensors file"
+        raise ConfigurationError(f"{path} is {wanted}")
+    return read_header(path)
 
 
 def read_header(path: Path) -> Mapping[str, TensorEntry]:

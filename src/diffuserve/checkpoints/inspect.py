@@ -2,7 +2,7 @@
 not.
 
 Only JSON files and safetensors headers are read, so a wrong or incomplete model is told at once at start, long before
-torch would stumble over it. `folder.py` reads the diffusers layout, `single.py` one file. Read `hub.py` next.
+torch would stumble over it. `folder.py` reads the diffusers layout, `single.py` one file. Read `steering.py` next.
 """
 
 from __future__ import annotations
@@ -28,12 +28,13 @@ def describe(path: Path, name: str, overrides: Overrides | None = None) -> Model
     """
     found = read_folder(path) if path.is_dir() else read_single(path)
     said = (overrides or Overrides()).over(found.card)
+    native = _native(said, found.size, found.multiple, f"model {name}")
     return ModelInfo(
         name=name,
         family=found.family,
         path=str(path),
         size=found.size,
-        native=_native(said, found.size, found.multiple, f"model {name}"),
+        native=native,
         multiple=found.multiple,
         sampler=sampler_id(said.sampler, f"model {name}") if said.sampler else found.sampler,
         num_inference_steps=said.num_inference_steps or DEFAULT_STEPS,
@@ -41,6 +42,9 @@ def describe(path: Path, name: str, overrides: Overrides | None = None) -> Model
         aliases=said.aliases,
         description=said.description,
         languages=said.languages or ("en",),
+        hires=native.min_side != native.max_side if said.hires is None else said.hires,
+        inpainting=found.inpainting,
+        context_width=found.context_width,
     )
 
 

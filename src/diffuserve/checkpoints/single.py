@@ -7,14 +7,16 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from diffuserve.checkpoints.found import Found
-from diffuserve.checkpoints.header import TensorEntry, read_header
+from diffuserve.checkpoints.header import TensorEntry, read_file
 from diffuserve.core.errors import ConfigurationError
 from diffuserve.core.model import Family
 
-PICKLES = frozenset({".ckpt", ".bin", ".pt", ".pth", ".pkl"})
-
 _UNET = "model.diffusion_model."
 _FIRST = _UNET + "input_blocks.0.0.weight"
+_DRAWS, _INPAINTS = (4,), (9,)
+"""Channels that the UNet takes: latents; and with them a mask and the masked picture's latents."""
+_CONTEXT = _UNET + "middle_block.1.transformer_blocks.0.attn2.to_k.weight"
+_WIDTHS = {Family.SD15: 768, Family.SDXL: 2048}
 _SD15_TEXT = "cond_stage_model.transformer."
 _SD2_TEXT = "cond_stage_model.model."
 _SDXL_TEXT = ("conditioner.embedders.0.transformer.", "conditioner.embedders.1.model.")
@@ -24,22 +26,22 @@ _ADAPTER_MARKS = ("lora_", ".lora", "lora.", "hada_", "lokr_")
 
 def read_single(path: Path) -> Found:
     """What the file is. Raises ConfigurationError if it is absent, a pickle, cut off, incomplete or not drawn here."""
-    if path.suffix.lower() in PICKLES:
-        raise ConfigurationError(
-            f"{path} is a pickle, which could run any code when it is opened: convert it to safetensors"
-        )
-    if not path.exists():
-        raise ConfigurationError(f"there is no model at {path}")
-    if path.suffix.lower() != ".safetensors":
-        raise ConfigurationError(f"{path} is neither a folder nor a .safetensors file")
-    tensors = read_header(path)
+    tensors = read_file(path, "model")
     family = _family(path, tensors)
     if not any(name.startswith(_VAE) for name in tensors):
         raise ConfigurationError(f"{path} holds no VAE: use a checkpoint that has one baked in, or a diffusers folder")
     channels = tensors[_FIRST].shape[1:2]
-    if channels != (4,):
-        raise ConfigurationError(f"{path} is an inpainting or editing model: it cannot draw from a prompt alone")
-    return Found(family, size=1024 if family is Family.SDXL else 512, multiple=8, sampler="euler")
+    if channels not in (_DRAWS, _INPAINTS):
+        raise ConfigurationError(f"{path} is an editing model: it cannot draw from a prompt alone")
+    width = tensors[_CONTEXT].shape[1] if _CONTEXT in tensors else _WIDTHS[family]
+    return Found(
+        family,
+        size=1024 if family is Family.SDXL else 512,
+        multiple=8,
+        sampler="euler",
+        inpainting=channels == _INPAINTS,
+        context_width=width,
+    )
 
 
 def _family(path: Path, tensors: Mapping[str, TensorEntry]) -> Family:

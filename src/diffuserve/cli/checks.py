@@ -11,14 +11,16 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from diffuserve import __version__
 from diffuserve.checkpoints.collect import Entry, collect
+from diffuserve.checkpoints.steering import look_at_adapter, look_at_controlnet, look_at_lora
 from diffuserve.config import Settings, load
 from diffuserve.core.errors import ConfigurationError, DiffuserveError
-from diffuserve.core.model import ModelInfo
+from diffuserve.core.model import ModelInfo, Steering
 from diffuserve.engine.spawn import find_allocator
 
 GIB = 2**30
@@ -54,7 +56,7 @@ def examine(config: Path | None, data_dir: Path | None, model: str | None) -> li
         settings = load(config, data_dir=data_dir, model=model)
     except ConfigurationError as error:
         return [*findings, Finding("settings", Level.FAIL, error.message, "correct the setting")]
-    return [*findings, data_folder(settings.data_dir), disk(settings.data_dir), *models(settings)]
+    return [*findings, data_folder(settings.data_dir), disk(settings.data_dir), *models(settings), *prompts(settings)]
 
 
 def python_version(version: tuple[int, ...]) -> Finding:
@@ -147,24 +149,68 @@ def disk(folder: Path) -> Finding:
     return Finding("disk", Level.OK, text)
 
 
-def models(settings: Settings) -> Iterator[Finding]:
-    """The default model and every listed one, each on its own, so that one that is wrong does not hide the others."""
-    from diffuserve.wiring import entries
+def prompts(settings: Settings) -> Iterator[Finding]:
+    """Whoever translates and enhances prompts, where anybody does. The chat endpoint is not called."""
+    from diffuserve.wiring import prompt_help
 
-    listed = entries(settings)
-    answering = {name.lower() for entry in listed for name in (entry.name, *entry.overrides.aliases)}
-    if settings.model.lower() not in answering:
-        yield _looked_at([], settings.model)
-    for entry in listed:
-        yield _looked_at([entry], entry.name)
-
-
-def _looked_at(entries: Sequence[Entry], name: str) -> Finding:
+    who = {"chat": f"{settings.chat_model} at {settings.chat_base_url}"}
     try:
-        found, default = collect(entries, name)
-    except DiffuserveError as error:
-        return Finding("model", Level.FAIL, error.message, f"correct model {name} in the settings, or its files")
-    return Finding("model", Level.OK, _described(next(info for info in found if info.name == default)))
+        prompt_help(settings)
+    except ConfigurationError as error:
+        yield Finding("prompts", Level.FAIL, error.message, "correct the setting, or switch it off")
+        return
+    for task in ("translation", "enhancement"):
+        if (helper := getattr(settings, task)) != "off":
+            yield Finding(task, Level.OK, who.get(helper) or str(getattr(settings, f"{task}_model")))
+
+
+def models(settings: Settings) -> Iterator[Finding]:
+    """The default model, every listed one and all that steers them, each on its own, so that one that is wrong does not
+    hide the others."""
+    from diffuserve import listing
+
+    listed = listing.models_of(settings)
+    answering = {name.lower() for entry in listed for name in (entry.name, *entry.overrides.aliases)}
+    wanted: list[tuple[Sequence[Entry], str]] = [((entry,), entry.name) for entry in listed]
+    if settings.model.lower() not in answering:
+        wanted.insert(0, ((), settings.model))
+    found: dict[str, ModelInfo] = {}
+    for entries, name in wanted:
+        try:
+            infos, default = collect(entries, name)
+        except DiffuserveError as error:
+            yield Finding("model", Level.FAIL, error.message, f"correct model {name} in the settings, or its files")
+            continue
+        found.update((info.name, info) for info in infos)
+        yield Finding("model", Level.OK, _described(found[default]))
+    yield from _steering(settings, tuple(found.values()))
+
+
+def _steering(settings: Settings, models: Sequence[ModelInfo]) -> Iterator[Finding]:
+    from diffuserve import listing
+
+    looks: list[tuple[str, str, Callable[[], Steering]]] = [
+        *(("lora", one.name, partial(look_at_lora, one, models)) for one in listing.loras_of(settings)),
+        *(
+            ("controlnet", one.name, partial(look_at_controlnet, one, models))
+            for one in listing.controlnets_of(settings)
+        ),
+        *(("adapter", one.name, partial(look_at_adapter, one, models)) for one in listing.adapters_of(settings)),
+    ]
+    for what, name, look in looks:
+        try:
+            info = look()
+        except DiffuserveError as error:
+            yield Finding(what, Level.FAIL, error.message, f"correct {what} {name} in the settings, or its files")
+            continue
+        fits = [model.name for model in models if info.fits(model)]
+        found = f"{info.name} ({info.family.value}) at {info.path}"
+        if fits:
+            yield Finding(what, Level.OK, f"{found}, for {', '.join(fits)}")
+        else:
+            width = f" whose text is {info.context_width} wide" if info.context_width else ""
+            mend = f"list a model of its family{width}, or name those that it fits: models = [...]"
+            yield Finding(what, Level.WARN, f"{found} fits no model of this server", mend)
 
 
 def _described(info: ModelInfo) -> str:

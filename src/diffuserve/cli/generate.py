@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from diffuserve.cli import options
+from diffuserve.core.request import PictureFormat
 
 
 def generate(
@@ -47,6 +48,59 @@ def generate(
         float | None,
         typer.Option(help="How much of --init-image may change, up to 1. [default: 0.75]", show_default=False),
     ] = None,
+    mask: Annotated[
+        Path | None,
+        typer.Option(
+            help="Repaint only its white part of --init-image.", show_default=False, exists=True, dir_okay=False
+        ),
+    ] = None,
+    style: Annotated[
+        str | None, typer.Option(help="Words put around the prompt, such as line-art.", show_default=False)
+    ] = None,
+    lora: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME[:WEIGHT]", help="Mix in a LoRA; may be repeated. See `diffuserve models`.", show_default=False
+        ),
+    ] = None,
+    control: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=PATH[:SCALE]",
+            help="Keep to the structure of a picture, by a ControlNet or a kind of it (canny=house.jpg); may be repeated.",
+            show_default=False,
+        ),
+    ] = None,
+    control_map: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=PATH[:SCALE]", help="The same, but the picture is the map already.", show_default=False
+        ),
+    ] = None,
+    reference: Annotated[
+        Path | None,
+        typer.Option(
+            help="Take on the content of a picture, by an IP-Adapter.", show_default=False, exists=True, dir_okay=False
+        ),
+    ] = None,
+    reference_scale: Annotated[
+        float | None, typer.Option(help="How much it counts, 0 to 1. [default: 0.5]", show_default=False)
+    ] = None,
+    reference_face: Annotated[bool, typer.Option("--reference-face", help="Only its face counts.")] = False,
+    hires: Annotated[
+        bool, typer.Option("--hires", help="Draw small, then enlarge and refine, within the native sizes too.")
+    ] = False,
+    variation_seed: Annotated[
+        int | None,
+        typer.Option(help="Vary the picture of --seed towards that of this one. [default: random]", show_default=False),
+    ] = None,
+    variation_strength: Annotated[float | None, typer.Option(help="How far, 0 to 1.", show_default=False)] = None,
+    form: Annotated[
+        PictureFormat | None, typer.Option("--format", help="[default: as the file is called]", show_default=False)
+    ] = None,
+    quality: Annotated[
+        int | None, typer.Option(help="Of JPEG and WebP, 1 to 100. [default: 92]", show_default=False)
+    ] = None,
     dtype: options.DtypeOption = None,
     device: options.Device = None,
     threads: options.Threads = None,
@@ -54,7 +108,8 @@ def generate(
 ) -> None:
     """Draw a picture without a server."""
     from diffuserve import logs
-    from diffuserve.cli.drawing import Wish, draw
+    from diffuserve.cli.asking import Wish
+    from diffuserve.cli.drawing import draw
     from diffuserve.config import load
 
     settings = load(config, model=model, dtype=dtype and dtype.value, device=device, threads=threads)
@@ -72,5 +127,17 @@ def generate(
         num_images=num_images,
         init_image=init_image,
         strength=strength,
+        mask=mask,
+        style=style,
+        hires=hires,
+        loras=tuple(lora or ()),
+        controls=tuple(control or ()),
+        control_maps=tuple(control_map or ()),
+        reference=reference,
+        reference_scale=reference_scale,
+        reference_face=reference_face,
+        variation_seed=variation_seed,
+        variation_strength=variation_strength,
+        quality=quality,
     )
-    raise typer.Exit(draw(settings, wish, output))
+    raise typer.Exit(draw(settings, wish, output, form))

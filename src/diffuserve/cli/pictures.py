@@ -3,41 +3,40 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import secrets
 from collections.abc import Sequence
 from pathlib import Path
 
-from PIL import Image
-
 from diffuserve.core.errors import ConfigurationError
+from diffuserve.core.request import PictureFormat
 
-FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
-_QUALITY = 92
+FORMATS = {
+    ".png": PictureFormat.PNG,
+    ".jpg": PictureFormat.JPEG,
+    ".jpeg": PictureFormat.JPEG,
+    ".webp": PictureFormat.WEBP,
+}
 
 
-def output_paths(output: Path, count: int) -> list[Path]:
-    """Where `count` pictures go: `output` itself, or name-1, name-2 beside it. Raises ConfigurationError."""
-    if output.suffix.lower() not in FORMATS:
+def output_paths(output: Path, count: int, form: PictureFormat | None = None) -> tuple[list[Path], PictureFormat]:
+    """Where `count` pictures go: `output` itself, or name-1, name-2 beside it; and their format: `form`, or else as the
+    name says.
+
+    Raises ConfigurationError, also where the name says something else.
+    """
+    said = FORMATS.get(output.suffix.lower())
+    if form is None and said is None:
         raise ConfigurationError(f"-o must end in {', '.join(FORMATS)}, got {output}")
+    if form is not None and said not in (None, form):
+        raise ConfigurationError(f"--format {form.value} contradicts the name {output.name}")
+    chosen = form or said or PictureFormat.PNG
     if not output.parent.is_dir():
         raise ConfigurationError(f"there is no folder {output.parent} to write to")
     if output.is_dir():
         raise ConfigurationError(f"{output} is a folder: name a file in it")
     if count == 1:
-        return [output]
-    return [output.with_name(f"{output.stem}-{number}{output.suffix}") for number in range(1, count + 1)]
-
-
-def convert(png: bytes, suffix: str) -> bytes:
-    """`png` in the format of `suffix`."""
-    wanted = FORMATS[suffix.lower()]
-    if wanted == "PNG":
-        return png
-    out = io.BytesIO()
-    with Image.open(io.BytesIO(png), formats=("PNG",)) as picture:
-        picture.save(out, wanted, quality=_QUALITY)
-    return out.getvalue()
+        return [output], chosen
+    return [output.with_name(f"{output.stem}-{number}{output.suffix}") for number in range(1, count + 1)], chosen
 
 
 def write_all(files: Sequence[tuple[Path, bytes]]) -> None:

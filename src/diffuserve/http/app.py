@@ -141,7 +141,7 @@ def _handle_errors(app: FastAPI, owner: Owner, mounted: Mounted) -> None:
         name = str(error.errors()[0]["loc"][-1])
         # Outside of the dialects only links have parameters: a mangled one leads nowhere.
         return render(
-            request, ArtifactNotFound() if name in ("expires", "signature") else InvalidParameter(name, "valid")
+            request, ArtifactNotFound() if name in ("expires", "signature", "mark") else InvalidParameter(name, "valid")
         )
 
     async def bug(request: Request, error: Exception) -> Response:

@@ -6,25 +6,22 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import replace
 
 from diffuserve.core.errors import (
-    ArtifactNotFound,
     DiffuserveError,
     EngineCrashed,
     EngineNotReady,
     GenerationFailed,
     InternalError,
     JobCanceled,
-    StorageFailed,
 )
 from diffuserve.core.events import ArtifactReady, EngineEvent, Failed, Finished
 from diffuserve.core.job import Artifact, Job, JobError, JobStatus
 from diffuserve.core.ports import BlobStore, Engine, Outcome, Tracer
-from diffuserve.core.request import InputImage, ResolvedRequest
-from diffuserve.jobs import ids
 from diffuserve.jobs.hub import Hub
 from diffuserve.jobs.output import Output, Pictures
+from diffuserve.jobs.preparing import Preparing
+from diffuserve.media.prepared import Prepared, Underlay
 
 _log = logging.getLogger(__name__)
 
@@ -34,10 +31,9 @@ class Drawing:
         self, engine: Engine, blobs: BlobStore, hub: Hub, output: Output, pictures: Pictures, tracer: Tracer
     ) -> None:
         self._engine = engine
-        self._blobs = blobs
         self._hub = hub
         self._output = output
-        self._pictures = pictures
+        self._preparing = Preparing(blobs, pictures)
         self._tracer = tracer
 
     async def draw(self, job: Job) -> Outcome:
@@ -50,14 +46,15 @@ class Drawing:
         succeeded = False
         try:
             with self._tracer.drawing(job):
-                last = await self._run_engine(job, storing)
+                prepared = await self._preparing.prepare(job.request)
+                last = await self._run_engine(job, prepared, storing)
             if isinstance(last, Failed):
                 canceled = last.error.code == JobCanceled.code
                 return Outcome(JobStatus.CANCELED) if canceled else Outcome(JobStatus.FAILED, error=last.error)
             await asyncio.wait(storing)
             ordered = tuple(sorted((task.result() for task in storing), key=lambda artifact: artifact.index))
             succeeded = True
-            return Outcome(JobStatus.SUCCEEDED, ordered, last.usage, last.notes)
+            return Outcome(JobStatus.SUCCEEDED, ordered, last.usage, prepared.notes + last.notes)
         except (EngineCrashed, EngineNotReady):
             raise
         except DiffuserveError as error:
@@ -70,15 +67,16 @@ class Drawing:
             if not succeeded:
                 await self._undo(storing)
 
-    async def _run_engine(self, job: Job, storing: list[asyncio.Task[Artifact]]) -> Finished | Failed:
+    async def _run_engine(
+        self, job: Job, prepared: Prepared, storing: list[asyncio.Task[Artifact]]
+    ) -> Finished | Failed:
         """Drive the engine to its last word, storing pictures beside it as they come."""
-        request = await self._with_input(job.request)
-        events = self._engine.generate(job.id, request, account=job.account, priority=job.priority)
+        events = self._engine.generate(job.id, prepared.request, account=job.account, priority=job.priority)
         async with AsyncExitStack() as on_leaving:
             on_leaving.push_async_callback(self._leave, job.id, events)
             async for event in events:
                 if isinstance(event, ArtifactReady):
-                    storing.append(asyncio.create_task(self._store(job, event)))
+                    storing.append(asyncio.create_task(self._store(job, event, prepared.underlay)))
                 elif isinstance(event, Finished | Failed):
                     on_leaving.pop_all()
                     if isinstance(event, Finished) and len(storing) != job.request.num_images:
@@ -88,9 +86,9 @@ class Drawing:
                     self._hub.publish(job.id, event)
         raise GenerationFailed("the engine stopped without a reason")
 
-    async def _store(self, job: Job, drawn: ArtifactReady) -> Artifact:
+    async def _store(self, job: Job, drawn: ArtifactReady, underlay: Underlay | None) -> Artifact:
         with self._tracer.storing(job, drawn.index):
-            return await self._output.store(job, drawn)
+            return await self._output.store(job, drawn, underlay)
 
     async def _leave(self, job_id: int, events: AsyncIterator[EngineEvent]) -> None:
         """The engine has not had its last word: tell it that nobody listens any more."""
@@ -98,19 +96,6 @@ class Drawing:
         close = getattr(events, "aclose", None)
         if close is not None:
             await close()
-
-    async def _with_input(self, request: ResolvedRequest) -> ResolvedRequest:
-        """The request with its input picture fitted to the canvas."""
-        image = request.init_image
-        if image is None:
-            return request
-        try:
-            data = await self._blobs.get(ids.input_key(image.digest))
-        except ArtifactNotFound:
-            raise StorageFailed("the input picture of the job is gone") from None
-        canvas = request.canvas
-        fitted = await asyncio.to_thread(self._pictures.fit, replace(image, data=data), canvas)
-        return replace(request, init_image=InputImage(image.digest, canvas.width, canvas.height, fitted))
 
     async def _undo(self, storing: Sequence[asyncio.Task[Artifact]]) -> None:
         # Awaited and not cancelled: a write that is interrupted may happen all the same, and leave its blob.

@@ -7,14 +7,19 @@ import time
 from collections.abc import Callable
 
 _EPOCH = 1_704_067_200  # 2024-01-01 00:00 UTC; 41 bits of milliseconds last until 2093
-_RANDOM_BITS = 22
+_RANDOM_BITS = 12
+
+LAST = 2**53 - 1
+"""No id is larger."""
 
 INPUTS = "inputs"
 """The folder of input pictures among the blobs."""
 
 
 class JobIds:
-    """Ids below 2**63 that ascend in time: milliseconds above, random bits below.
+    """Ids below 2**53, which every JSON reader keeps exactly, that ascend in time: milliseconds above, random bits below.
+
+    Two servers may find the same one within a millisecond: the store refuses the second (`ports.IdTaken`).
 
     Within one process each is larger than the last, even where the clock steps back: the queue goes in their order.
     """
@@ -45,9 +50,12 @@ def artifact_id() -> str:
     return secrets.token_hex(16)
 
 
-def artifact_key(now: float, job_id: int, artifact: str) -> str:
-    """Where an artifact's bytes lie; by day (UTC), so that old ones can be found and swept."""
-    return f"artifacts/{time.strftime('%Y/%m/%d', time.gmtime(now))}/{job_id}/{artifact}.png"
+def artifact_key(now: float, job_id: int, artifact: str, extension: str) -> str:
+    """Where an artifact's bytes lie; by day (UTC), so that old ones can be found and swept.
+
+    The extension (without a dot) says what they are: a bucket tells browsers by it.
+    """
+    return f"artifacts/{time.strftime('%Y/%m/%d', time.gmtime(now))}/{job_id}/{artifact}.{extension}"
 
 
 def input_key(digest: str) -> str:

@@ -1,4 +1,4 @@
-"""Finished drawings become artifacts: cropped, enlarged and encoded in a thread, then stored as blobs."""
+"""Drawings become artifacts: finished and encoded by `media` in a thread, then stored as blobs."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from diffuserve.core.errors import StorageFailed
 from diffuserve.core.events import ArtifactReady
 from diffuserve.core.job import Artifact, Job
 from diffuserve.core.ports import BlobStore, Clock
-from diffuserve.core.request import Canvas, InputImage
+from diffuserve.core.request import ResolvedRequest
 from diffuserve.jobs import ids
+from diffuserve.media.prepared import Prepared, Underlay
 
 _log = logging.getLogger(__name__)
 
@@ -25,10 +26,10 @@ RETRY_PAUSES = (0.2, 1.0, 3.0)
 class Pictures:
     """What `media` does for the worker; both are slow enough to run in a thread."""
 
-    encode: Callable[[bytes, Canvas, int, int], bytes]
-    """RGB pixels of canvas size to a PNG of width x height."""
-    fit: Callable[[InputImage, Canvas], bytes]
-    """An input picture to a PNG of canvas size."""
+    prepare: Callable[[ResolvedRequest], Prepared]
+    """A request whose pictures have their data to one whose pictures an engine can use."""
+    finish: Callable[[bytes, ResolvedRequest, Underlay | None], bytes]
+    """RGB pixels of canvas size to the file of the request's size and format."""
 
 
 class Output:
@@ -37,15 +38,15 @@ class Output:
         self._clock = clock
         self._pictures = pictures
 
-    async def store(self, job: Job, drawn: ArtifactReady) -> Artifact:
+    async def store(self, job: Job, drawn: ArtifactReady, underlay: Underlay | None = None) -> Artifact:
         """The artifact, its bytes safely stored. Raises StorageFailed when trying again did not help."""
-        data, digest = await asyncio.to_thread(self._encode, job, drawn)
-        name = ids.artifact_id()
+        data, digest = await asyncio.to_thread(self._finish, job.request, drawn, underlay)
+        name, form = ids.artifact_id(), job.request.format
         artifact = Artifact(
             id=name,
             index=drawn.index,
-            blob_key=ids.artifact_key(self._clock.now(), job.id, name),
-            media_type="image/png",
+            blob_key=ids.artifact_key(self._clock.now(), job.id, name, form.value),
+            media_type=form.media_type,
             size=len(data),
             width=job.request.width,
             height=job.request.height,
@@ -63,8 +64,8 @@ class Output:
             except StorageFailed:
                 _log.warning("blob %s is left behind", artifact.blob_key)
 
-    def _encode(self, job: Job, drawn: ArtifactReady) -> tuple[bytes, str]:
-        data = self._pictures.encode(drawn.pixels, job.request.canvas, job.request.width, job.request.height)
+    def _finish(self, request: ResolvedRequest, drawn: ArtifactReady, underlay: Underlay | None) -> tuple[bytes, str]:
+        data = self._pictures.finish(drawn.pixels, request, underlay)
         return data, hashlib.sha256(data).hexdigest()
 
     async def _put(self, key: str, data: bytes) -> None:

@@ -1,96 +1,112 @@
-"""From a wish to a `ResolvedRequest`: ranges checked, defaults filled in, seeds fixed, the canvas measured."""
+"""From a wish to a `ResolvedRequest`: ranges checked, defaults filled in, seeds fixed, the canvas measured.
+
+`wording.py` reads the prompt, `steering.py` what steers besides it, `canvas.py` measures, `checks.py` says what a single
+value may be.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from diffuserve.core import samplers
-from diffuserve.core.errors import InvalidParameter, MissingParameter
+from diffuserve.core.errors import InvalidParameter
 from diffuserve.core.model import ModelInfo
-from diffuserve.core.request import MAX_SEED, GenerationRequest, ResolvedRequest
-from diffuserve.jobs import canvas
+from diffuserve.core.request import MAX_SEED, Canvas, GenerationRequest, ResolvedRequest
+from diffuserve.jobs import canvas, steering
 from diffuserve.jobs.catalog import Catalog
+from diffuserve.jobs.checks import Limits, integer, number, steps
+from diffuserve.jobs.wording import worded
+
+__all__ = ["DEFAULT_STRENGTH", "Limits", "resolve"]
 
 DEFAULT_STRENGTH = 0.75
 _MAX_CLIP_SKIP = 11  # CLIP's smallest text encoder has 12 layers, and one must be left
 _MAX_GUIDANCE = 100.0
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What this server draws at most."""
-
-    max_pixels: int
-    """Width times height of one picture."""
-    max_images: int = 16
-    max_steps: int = samplers.MAX_STEPS
-    max_prompt: int = 20_000
-    """Characters, of the prompt and of the negative prompt each."""
-
-
 def resolve(
-    request: GenerationRequest, catalog: Catalog, limits: Limits, random_seed: Callable[[], int]
+    request: GenerationRequest,
+    catalog: Catalog,
+    limits: Limits,
+    random_seed: Callable[[], int],
 ) -> tuple[ResolvedRequest, tuple[str, ...]]:
     """The request as it will be drawn, and notes for the caller about what differs from what was asked.
 
     `random_seed` gives numbers of 0..MAX_SEED. Raises UnknownModel, MissingParameter, InvalidParameter.
     """
     model = catalog.find(request.model)
-    prompt = _text("prompt", request.prompt, limits)
-    if not prompt.strip():
-        raise MissingParameter("prompt")
+    words = worded(request, model, catalog, limits)
     choice = samplers.resolve(model.sampler if request.sampler is None else request.sampler, request.schedule)
+    inpaint = steering.inpaint(request, model)
+    controls = steering.controls(request, model, catalog)
     width, height = _size(request, model, limits)
-    drawn = canvas.plan(width, height, model, from_image=request.init_image is not None)
-    resized = canvas.resizing_note(drawn, width, height)
-    steps = model.num_inference_steps if request.num_inference_steps is None else request.num_inference_steps
+    two, passing = steering.passes(request, width, height, model, limits)
+    drawn, resizing = (two.canvas, ()) if two else _one_pass(request, width, height, model)
+    asked_steps = model.num_inference_steps if request.num_inference_steps is None else request.num_inference_steps
+    num_inference_steps = steps("num_inference_steps", asked_steps, choice.sampler, limits)
     guidance = model.guidance_scale if request.guidance_scale is None else request.guidance_scale
+    asked = request.prompt if request.asked_prompt is None else request.asked_prompt
+    count = integer("num_images", request.num_images, 1, limits.max_images)
+    variation = number("variation_strength", request.variation_strength, 0.0, 1.0)
     resolved = ResolvedRequest(
-        prompt=prompt,
-        negative_prompt=_text("negative_prompt", request.negative_prompt, limits),
+        prompt=words.prompt,
+        negative_prompt=words.negative_prompt,
         model=model.name,
         width=width,
         height=height,
         canvas=drawn,
-        seeds=_seeds(request, limits, random_seed),
-        num_inference_steps=_steps(steps, choice.sampler, limits),
-        guidance_scale=_number("guidance_scale", guidance, 0.0, _MAX_GUIDANCE),
+        seeds=_seeds("seeds", request.seeds, count, random_seed),
+        num_inference_steps=num_inference_steps,
+        guidance_scale=number("guidance_scale", guidance, 0.0, _MAX_GUIDANCE),
         sampler=choice.sampler.id,
         schedule=choice.schedule.id,
-        clip_skip=_integer("clip_skip", request.clip_skip, 0, _MAX_CLIP_SKIP),
-        eta=_number("eta", request.eta, 0.0, 1.0),
+        clip_skip=integer("clip_skip", request.clip_skip, 0, _MAX_CLIP_SKIP),
+        eta=number("eta", request.eta, 0.0, 1.0),
         init_image=request.init_image,
         strength=_strength(request),
-        preview_every=_integer("preview_every", request.preview_every, 0, limits.max_steps),
+        preview_every=integer("preview_every", request.preview_every, 0, limits.max_steps),
+        loras=words.loras,
+        controls=controls,
+        reference=steering.reference(request, model, catalog),
+        inpaint=inpaint,
+        hires=steering.second_pass(request, two, num_inference_steps, choice.sampler, limits),
+        variation_seeds=_seeds("variation_seeds", request.variation_seeds, count, random_seed) if variation else (),
+        variation_strength=variation,
+        keep_texture=request.keep_texture,
+        watermark=steering.watermark(request),
+        format=request.format,
+        quality=integer("quality", request.quality, 1, 100),
+        asked_prompt=asked if asked != words.prompt else None,
     )
-    return resolved, choice.notes if resized is None else (*choice.notes, resized)
+    return resolved, (*choice.notes, *words.notes, *passing, *resizing)
 
 
-def _steps(steps: object, sampler: samplers.Sampler, limits: Limits) -> int:
-    most = min(limits.max_steps, sampler.max_steps)
-    if sampler.max_steps < limits.max_steps and isinstance(steps, int) and steps > most:
-        raise InvalidParameter("num_inference_steps", f"at most {most} with sampler {sampler.label}", steps)
-    return _integer("num_inference_steps", steps, 1, most)
+def _one_pass(request: GenerationRequest, width: int, height: int, model: ModelInfo) -> tuple[Canvas, tuple[str, ...]]:
+    if request.inpaint is not None and request.inpaint.padding is not None:
+        # Only the mask's surroundings are drawn, and go back to where they were: the picture keeps its size.
+        return canvas.plan_detail(width, height, model), ()
+    composed = request.init_image is not None or bool(request.controls)
+    drawn = canvas.plan(width, height, model, from_image=composed)
+    note = canvas.resizing_note(drawn, width, height)
+    return drawn, () if note is None else (note,)
 
 
 def _size(request: GenerationRequest, model: ModelInfo, limits: Limits) -> tuple[int, int]:
     image = request.init_image
     natural = (model.size, model.size) if image is None else (image.width, image.height)
-    width = _integer("width", natural[0] if request.width is None else request.width, 1, limits.max_pixels)
-    height = _integer("height", natural[1] if request.height is None else request.height, 1, limits.max_pixels)
+    width = integer("width", natural[0] if request.width is None else request.width, 1, limits.max_pixels)
+    height = integer("height", natural[1] if request.height is None else request.height, 1, limits.max_pixels)
     if width * height > limits.max_pixels:
         accepted = f"such that width times height is at most {limits.max_pixels} pixels"
         raise InvalidParameter("width", accepted, f"{width}x{height}")
     return width, height
 
 
-def _seeds(request: GenerationRequest, limits: Limits, random_seed: Callable[[], int]) -> tuple[int, ...]:
-    count = _integer("num_images", request.num_images, 1, limits.max_images)
-    if len(request.seeds) > count:
-        raise InvalidParameter("seeds", f"at most one for each of the {count} pictures", len(request.seeds))
-    given = tuple(_integer("seeds", seed, 0, MAX_SEED) for seed in request.seeds)
-    return given + tuple(random_seed() for _ in range(count - len(given)))
+def _seeds(param: str, given: tuple[int, ...], count: int, random_seed: Callable[[], int]) -> tuple[int, ...]:
+    if len(given) > count:
+        raise InvalidParameter(param, f"at most one for each of the {count} pictures", len(given))
+    checked = tuple(integer(param, seed, 0, MAX_SEED) for seed in given)
+    return checked + tuple(random_seed() for _ in range(count - len(checked)))
 
 
 def _strength(request: GenerationRequest) -> float:
@@ -99,31 +115,4 @@ def _strength(request: GenerationRequest) -> float:
             raise InvalidParameter("strength", "absent without init_image", request.strength)
         return 1.0
     strength = DEFAULT_STRENGTH if request.strength is None else request.strength
-    return _number("strength", strength, 0.0, 1.0, above=True)
-
-
-def _text(param: str, value: str, limits: Limits) -> str:
-    if len(value) > limits.max_prompt:
-        raise InvalidParameter(param, f"at most {limits.max_prompt} characters long, got {len(value)}")
-    try:
-        value.encode()
-    except UnicodeEncodeError:  # half of a surrogate pair, as JSON can smuggle it in
-        raise InvalidParameter(param, "valid Unicode text", value) from None
-    return value
-
-
-def _integer(param: str, value: object, low: int, high: int) -> int:
-    # bool is an int to Python and never a number to a caller.
-    if isinstance(value, int) and not isinstance(value, bool) and low <= value <= high:
-        return value
-    raise InvalidParameter(param, f"a whole number between {low} and {high}", value)
-
-
-def _number(param: str, value: object, low: float, high: float, *, above: bool = False) -> float:
-    """`above`: `low` itself is refused too."""
-    # NaN fails every comparison, and so is refused with the rest.
-    if isinstance(value, int | float) and not isinstance(value, bool):  # noqa: SIM102 - two thoughts
-        if low <= value <= high and not (above and value == low):
-            return float(value)
-    between = f"over {low:g} and at most {high:g}" if above else f"between {low:g} and {high:g}"
-    raise InvalidParameter(param, f"a number {between}", value)
+    return number("strength", strength, 0.0, 1.0, above=True)

@@ -12,9 +12,20 @@ from diffuserve.core.account import Charge
 from diffuserve.core.delivery import Callback
 from diffuserve.core.events import Preview, Progress, Started
 from diffuserve.core.job import Artifact, Job, JobStatus
-from diffuserve.core.ports import AccountStore, BlobStore, Clock, EngineStatus, Idempotency, JobStore, Tracer
+from diffuserve.core.ports import (
+    AccountStore,
+    BlobStore,
+    Clock,
+    EngineStatus,
+    Backlog,
+    Idempotency,
+    IdTaken,
+    JobStore,
+    PromptHelp,
+    Tracer,
+)
 from diffuserve.core.principal import Principal
-from diffuserve.core.request import GenerationRequest
+from diffuserve.core.request import GenerationRequest, InputImage, ResolvedRequest, pictures
 from diffuserve.jobs import ids
 from diffuserve.jobs.admission import Admission
 from diffuserve.jobs.catalog import Catalog
@@ -32,8 +43,8 @@ _RECHECK_SECONDS = 2.0
 class Runner(Protocol):
     """The worker, as far as the service needs it."""
 
-    def nudge(self) -> None:
-        """There is a new job."""
+    def nudge(self, account: str | None = None) -> None:
+        """There is a new job, of this account where that is known."""
         ...
 
     async def cancel(self, job_id: int) -> None:
@@ -57,8 +68,10 @@ class JobService:
         runner: Runner,
         status: Callable[[], EngineStatus],
         max_queue: int = 1000,
+        max_queued_pixels: int | None = None,
         random_seed: Callable[[], int] = ids.random_seed,
         tracer: Tracer | None = None,
+        prompts: PromptHelp | None = None,
     ) -> None:
         self.catalog = catalog
         self._store = store
@@ -69,7 +82,8 @@ class JobService:
         self._runner = runner
         self._random_seed = random_seed
         self._tracer = tracer or Untraced()
-        self._admission = Admission(store, clock, max_queue)
+        self._prompts = prompts
+        self._admission = Admission(store, clock, max_queue, max_queued_pixels)
         self._charging = Charging(accounts, status)
         self._ids = ids.JobIds()
 
@@ -81,8 +95,11 @@ class JobService:
         *,
         callback: Callback | None = None,
         idempotency: Idempotency | None = None,
+        memo: str = "",
     ) -> Job:
         """Accept a request; the job is durable when this returns, and what it costs is set aside.
+
+        `memo` comes back with the job, whoever reads it.
 
         A repetition of what `idempotency` promised is answered with the job of the first time, however full the queue
         or empty the plan is by now. Raises InvalidRequest's children, Forbidden, QuotaExhausted, RateLimited, QueueFull,
@@ -96,11 +113,13 @@ class JobService:
         if not principal.allows("model", resolved.model):
             raise errors.Forbidden(f"this key may not use the model {resolved.model}")
         charges = await self._charging.charges(principal.account, resolved, self._clock.now())
-        await self._admission.enter()
+        # Only now, so that nobody is asked to help with what would be refused.
+        resolved, notes = await self._helped(request, resolved, notes)
+        pixels = resolved.drawn_pixels
+        await self._admission.enter(pixels)
         queued = False
         try:
-            if resolved.init_image is not None:
-                await self._blobs.put(ids.input_key(resolved.init_image.digest), resolved.init_image.data)
+            await self._keep_pictures(resolved)
             now = self._clock.now()
             job = Job(
                 id=self._ids.next(now),
@@ -113,14 +132,19 @@ class JobService:
                 key_id=principal.key_id,
                 priority=principal.priority,
                 callback=callback,
+                memo=memo,
             )
-            added = await self._add(job, charges, idempotency, principal.limits.concurrent_jobs)
+            try:
+                added = await self._add(job, charges, idempotency, principal.limits.concurrent_jobs)
+            except IdTaken:
+                job = replace(job, id=self._ids.next(now))
+                added = await self._add(job, charges, idempotency, principal.limits.concurrent_jobs)
             queued = added.id == job.id
         finally:
-            self._admission.entered(queued=queued)
+            self._admission.entered(pixels, queued=queued)
         if queued:
             self._tracer.accepted(added)
-            self._runner.nudge()
+            self._runner.nudge(added.account)
         return added
 
     async def replayed(self, principal: Principal, idempotency: Idempotency) -> Job | None:
@@ -183,6 +207,36 @@ class JobService:
             await self._runner.cancel(job_id)
         return after
 
+    async def clear(self, principal: Principal) -> int:
+        """Cancel what the account has in the queue; how many jobs that were."""
+        waiting = await self._store.waiting_of(principal.account)
+        ended = [await self.cancel(principal, job_id) for job_id in waiting]
+        return sum(job.status is JobStatus.CANCELED for job in ended)
+
+    async def ahead(self, job: Job | None = None) -> Backlog:
+        """What stands before a job; all that there is for None."""
+        if job is None:
+            return await self._store.ahead(ids.LAST, -1000)
+        return await self._store.ahead(job.id, job.priority)
+
+    async def expected(self, job_id: int, index: int) -> Artifact:
+        """A picture of a job that has perhaps not ended yet. Raises ArtifactNotFound; its `retry_after` says if it may
+        come."""
+        job = await self._store.get(job_id)
+        if job is not None and index < len(job.artifacts):
+            return job.artifacts[index]
+        error = errors.ArtifactNotFound()
+        error.retry_after = None if job is None or job.status.ended else 2.0
+        raise error
+
+    async def keep(self, picture: InputImage) -> None:
+        """Store a picture that no job uses yet; it is swept some time after it was sent last. Raises StorageFailed."""
+        await self._blobs.put(ids.input_key(picture.digest), picture.data)
+
+    async def kept(self, digest: str) -> bytes:
+        """An input picture by its SHA-256. Raises ArtifactNotFound, StorageFailed."""
+        return await self._blobs.get(ids.input_key(digest))
+
     async def artifact(self, artifact_id: str) -> Artifact:
         """Raises ArtifactNotFound."""
         found = await self._store.artifact(artifact_id)
@@ -201,6 +255,24 @@ class JobService:
     def preview(self, job_id: int) -> Preview | None:
         """The latest, while the job runs and where it asked for previews."""
         return self._hub.preview(job_id)
+
+    async def _keep_pictures(self, request: ResolvedRequest) -> None:
+        """Store the input pictures, each once however often it serves."""
+        for digest, picture in {picture.digest: picture for picture in pictures(request)}.items():
+            await self._blobs.put(ids.input_key(digest), picture.data)
+
+    async def _helped(
+        self, request: GenerationRequest, resolved: ResolvedRequest, notes: tuple[str, ...]
+    ) -> tuple[ResolvedRequest, tuple[str, ...]]:
+        """What `request` resolves to once its prompts are translated and enhanced, where they are; and all notes."""
+        if self._prompts is None:
+            return resolved, notes
+        prepared, said = await self._prompts.prepare(request, self.catalog.find(resolved.model))
+        if prepared is not request:
+            # The seeds stay: who asked for the same twice gets the same twice.
+            prepared = replace(prepared, seeds=resolved.seeds, variation_seeds=resolved.variation_seeds)
+            resolved, notes = resolve(prepared, self.catalog, self._limits, self._random_seed)
+        return resolved, (*said, *notes)
 
     async def _add(
         self, job: Job, charges: Sequence[Charge | None], idempotency: Idempotency | None, open_jobs: int | None

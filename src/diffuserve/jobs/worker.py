@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -15,6 +16,7 @@ from diffuserve import logs
 from diffuserve.core.errors import EngineCrashed, EngineNotReady, StorageFailed
 from diffuserve.core.job import Job, JobError, JobStatus
 from diffuserve.core.ports import BlobStore, Clock, Engine, JobStore, Outcome, Tracer
+from diffuserve.jobs.claiming import Claim, next_claim
 from diffuserve.jobs.drawing import Drawing
 from diffuserve.jobs.hub import Hub
 from diffuserve.jobs.output import RETRY_PAUSES, Output, Pictures
@@ -61,7 +63,10 @@ class Worker:
         poll_seconds: float = 5.0,
         tracer: Tracer | None = None,
     ) -> None:
-        """`concurrency`: jobs held at once. `poll_seconds`: how often it looks for jobs that nobody nudged it about."""
+        """`concurrency`: jobs of one account held at once.
+
+        `poll_seconds`: how often it looks for jobs that nobody nudged it about.
+        """
         self._store = store
         self._engine = engine
         self._hub = hub
@@ -78,6 +83,8 @@ class Worker:
         self._wake = asyncio.Event()
         self._more = True
         """There may be jobs in the queue: false after a claim that found fewer than it wanted."""
+        self._newcomers = True
+        """Among them there may be jobs of accounts that are not full."""
         self._claiming = False
         self._withdrawn: set[int] = set()
         """Cancelled while a claim was under way that may have taken them."""
@@ -96,9 +103,11 @@ class Worker:
             asyncio.create_task(self._heartbeat(), name="worker-heartbeat"),
         ]
 
-    def nudge(self) -> None:
-        """There is a new job."""
+    def nudge(self, account: str | None = None) -> None:
+        """There is a new job, of this account where that is known."""
         self._more = True
+        full = next_claim(self._jobs_by_account(), self._concurrency).full
+        self._newcomers = self._newcomers or account is None or account not in full
         self._wake.set()
 
     async def cancel(self, job_id: int) -> None:
@@ -137,28 +146,36 @@ class Worker:
     async def _claim_loop(self) -> None:
         while not self._draining:
             self._wake.clear()
-            room = self._concurrency - len(self._held)
-            if self._more and room > 0 and not self._turns.suspects and self._engine.status().ready:
+            claim = next_claim(self._jobs_by_account(), self._concurrency)
+            worth_it = self._more and (self._newcomers or not claim.full)
+            if worth_it and not self._turns.suspects and self._engine.status().ready:
                 try:
-                    await self._claim(room)
+                    await self._claim(claim)
                 except Exception:  # noqa: BLE001 - whatever it was, the server must go on serving
                     _log.exception("no jobs could be claimed; trying again")
                     await self._clock.sleep(1.0)
                     self.nudge()
             await self._wake.wait()
 
-    async def _claim(self, room: int) -> None:
-        self._more = False
+    async def _claim(self, claim: Claim) -> None:
+        if claim.full:
+            self._newcomers = False
+        else:
+            self._more = False
         self._claiming = True
         now = self._clock.now()
         try:
-            jobs = await self._store.claim(self._owner, room, now, now + self._lease_seconds)
+            jobs = await self._store.claim(
+                self._owner, claim.limit, now, now + self._lease_seconds, full=tuple(claim.full)
+            )
             wanted = [job for job in jobs if job.id not in self._withdrawn]
         finally:
             self._claiming = False
             self._withdrawn.clear()
-        if len(jobs) == room:
+        if len(jobs) == claim.limit:
             self._more = True
+            self._newcomers = self._newcomers or bool(claim.full)
+            self._wake.set()
         if self._draining:
             await self._give_back([job.id for job in wanted])
             return
@@ -176,9 +193,14 @@ class Worker:
         if self._held.get(held.job.id) is held:
             del self._held[held.job.id]
             self._hub.forget(held.job.id)
+        if len(self._held) >= self._concurrency:
+            self._newcomers = True  # the shares have changed
         self._wake.set()
         if not task.cancelled() and (error := task.exception()) is not None:
             _log.error("job %s is left until its lease runs out", held.job.id, exc_info=error)
+
+    def _jobs_by_account(self) -> Counter[str]:
+        return Counter(held.job.account for held in self._held.values())
 
     # One job
 

@@ -1,17 +1,19 @@
 """A stranger's bytes to an `InputImage`: header first, size next, pixels last, and nothing of the original file kept.
 
-Everything here runs in a thread. Next: `finish.fit`, which lays the picture on a canvas.
+Everything here runs in a thread. Next: `masks.read_mask`, which reads masks through the same guards, and `prepare`, which
+makes of an input picture what an engine needs.
 """
 
 from __future__ import annotations
 
-import hashlib
 import io
+from collections.abc import Callable
 
 from PIL import Image, ImageOps
 
 from diffuserve.core.errors import UnreadablePicture
 from diffuserve.core.request import InputImage
+from diffuserve.media.raster import written
 
 # Formats whose decoders are small, well fuzzed and bounded by the header's size. No TIFF, PSD, EPS: they run code paths
 # (or Ghostscript) that nobody who draws pictures needs.
@@ -20,6 +22,7 @@ FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP")
 _MAX_PASSES = 100
 _PASS = b"\xff\xda"
 _DEEP_GREY = frozenset({"I", "I;16", "I;16B", "I;16L", "I;16N"})
+_WITH_ALPHA = frozenset({"LA", "PA", "La", "RGBA", "RGBa"})
 
 
 def read_picture(data: bytes, param: str, max_pixels: int, max_side: int | None = None) -> InputImage:
@@ -28,19 +31,47 @@ def read_picture(data: bytes, param: str, max_pixels: int, max_side: int | None 
     `max_pixels` bounds width times height as the header declares them; `max_side` (pixels) scales larger ones down.
     Raises UnreadablePicture naming `param`.
     """
+    return written(decoded(data, param, max_pixels, lambda picture: over(picture, "white"), max_side))
+
+
+def decoded(
+    data: bytes,
+    param: str,
+    max_pixels: int,
+    convert: Callable[[Image.Image], Image.Image],
+    max_side: int | None = None,
+) -> Image.Image:
+    """What `convert` (to RGB or L) makes of the upright first frame of `data`. Raises UnreadablePicture."""
     picture = _open(data, param, max_pixels)
     try:
         if max_side is not None and picture.format == "JPEG":
             # JPEG can be decoded at 1/2, 1/4 or 1/8 of its size; never below what is wanted.
             picture.draft(None, (max_side, max_side))
         picture.load()
-        upright = ImageOps.exif_transpose(picture)
-        rgb = _over_white(upright)
-        if max_side is not None and max(rgb.size) > max_side:
-            rgb = rgb.resize(_within(rgb.size, max_side), Image.Resampling.LANCZOS, reducing_gap=3.0)
+        plain = convert(ImageOps.exif_transpose(picture))
+        if max_side is not None and max(plain.size) > max_side:
+            plain = plain.resize(_within(plain.size, max_side), Image.Resampling.LANCZOS, reducing_gap=3.0)
+    except UnreadablePicture:
+        raise
     except Exception:  # noqa: BLE001 - decoders of hostile bytes raise anything: OSError, SyntaxError, struct.error...
         raise UnreadablePicture(param, "is a damaged or truncated picture") from None
-    return _png(rgb)
+    return plain
+
+
+def over(picture: Image.Image, ground: str) -> Image.Image:
+    """`picture` as RGB; what is transparent shows the colour `ground`."""
+    if picture.mode in _DEEP_GREY:
+        # Pillow clips 16-bit grey to 8 bits; it has to be scaled.
+        return picture.convert("I").point(lambda value: value * (1 / 256)).convert("L").convert("RGB")
+    if has_alpha(picture):
+        rgba = picture.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", rgba.size, ground), rgba).convert("RGB")
+    return picture.convert("RGB")
+
+
+def has_alpha(picture: Image.Image) -> bool:
+    """Whether its format can say that parts are transparent, be any or not."""
+    return picture.mode in _WITH_ALPHA or "transparency" in picture.info
 
 
 def _open(data: bytes, param: str, max_pixels: int) -> Image.Image:
@@ -60,25 +91,6 @@ def _open(data: bytes, param: str, max_pixels: int) -> Image.Image:
     return picture
 
 
-def _over_white(picture: Image.Image) -> Image.Image:
-    if picture.mode in _DEEP_GREY:
-        # Pillow clips 16-bit grey to 8 bits; it has to be scaled.
-        return picture.convert("I").point(lambda value: value * (1 / 256)).convert("L").convert("RGB")
-    if picture.mode in ("LA", "PA", "La", "RGBA", "RGBa") or "transparency" in picture.info:
-        rgba = picture.convert("RGBA")
-        white = Image.new("RGBA", rgba.size, "white")
-        return Image.alpha_composite(white, rgba).convert("RGB")
-    return picture.convert("RGB")
-
-
 def _within(size: tuple[int, int], max_side: int) -> tuple[int, int]:
     scale = max_side / max(size)
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
-
-
-def _png(rgb: Image.Image) -> InputImage:
-    rgb.info = {}  # colour profiles, text and EXIF would be written along
-    out = io.BytesIO()
-    rgb.save(out, "PNG", compress_level=1)
-    png = out.getvalue()
-    return InputImage(digest=hashlib.sha256(png).hexdigest(), width=rgb.width, height=rgb.height, data=png)

@@ -7,20 +7,21 @@ Rows are locked in the order key, plan.
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, bindparam, delete, func, insert, select, tuple_, update
+from sqlalchemy import Connection, bindparam, delete, func, select, tuple_, update
 from sqlalchemy.dialects import postgresql
 
 from diffuserve.core.account import Charge
 from diffuserve.core.errors import IdempotencyConflict, QuotaExhausted, RateLimited
 from diffuserve.core.job import Job
-from diffuserve.core.ports import IDEMPOTENCY_SECONDS, Idempotency
+from diffuserve.core.ports import IDEMPOTENCY_SECONDS, Idempotency, IdTaken
 from diffuserve.store import queries, rows
 from diffuserve.store.tables import idempotency, jobs, keys, plans
 
 _OPEN_JOBS_PAUSE = 2.0
 """Seconds after which a caller with too many open jobs may well have one less."""
 
-_ADD = insert(jobs)
+# PostgreSQL's words for it, which are SQLite's too.
+_ADD = postgresql.insert(jobs).on_conflict_do_nothing(index_elements=[jobs.c.id]).returning(jobs.c.id)
 _USED_BEFORE = select(idempotency.c.fingerprint, idempotency.c.job_id).where(
     idempotency.c.account == bindparam("p_account"),
     idempotency.c.key == bindparam("p_key"),
@@ -33,7 +34,6 @@ _FORGOTTEN = (
     .with_for_update(skip_locked=True)
 )
 _FORGET = delete(idempotency).where(tuple_(idempotency.c.account, idempotency.c.key).in_(_FORGOTTEN))
-# PostgreSQL's words for it, which are SQLite's too.
 _REMEMBER_ANY = postgresql.insert(idempotency)
 _REMEMBER = _REMEMBER_ANY.on_conflict_do_update(
     index_elements=[idempotency.c.account, idempotency.c.key],
@@ -65,7 +65,7 @@ Refusal = IdempotencyConflict | RateLimited | QuotaExhausted
 def add(
     connection: Connection, job: Job, now: float, promise: Idempotency | None, open_jobs: int | None
 ) -> Job | Refusal:
-    """The job as it stands in the store: `job`, or the one that the same promise added before. Raises Outrun."""
+    """The job as it stands in the store: `job`, or the one that the same promise added before. Raises Outrun, IdTaken."""
     if promise is not None:
         before = replayed(connection, job.account, promise, now)
         if before is not None:
@@ -73,7 +73,8 @@ def add(
     refusal = _too_many(connection, job, open_jobs) or _too_poor(connection, job.charge, now)
     if refusal is not None:
         return refusal
-    connection.execute(_ADD, rows.job_to_row(job))
+    if connection.execute(_ADD, rows.job_to_row(job)).one_or_none() is None:
+        raise IdTaken
     if promise is not None:
         _remember(connection, job, promise, now)
     return job

@@ -7,7 +7,7 @@ from functools import partial
 
 from diffuserve.core.errors import DiffuserveError, StorageFailed
 from diffuserve.core.job import Artifact, Job
-from diffuserve.core.ports import Idempotency, Outcome
+from diffuserve.core.ports import Backlog, Idempotency, Outcome
 from diffuserve.store import adding, ending, queries
 from diffuserve.store.database import Database
 
@@ -48,10 +48,12 @@ class SqlJobStore:
     async def artifact(self, artifact_id: str) -> Artifact | None:
         return await self._database.read(partial(queries.artifact, artifact_id=artifact_id))
 
-    async def claim(self, owner: str, limit: int, now: float, lease_until: float) -> Sequence[Job]:
+    async def claim(
+        self, owner: str, limit: int, now: float, lease_until: float, full: Sequence[str] = ()
+    ) -> Sequence[Job]:
         if limit < 1:
             return ()
-        claim = partial(queries.claim, owner=owner, limit=limit, now=now, lease_until=lease_until)
+        claim = partial(queries.claim, owner=owner, limit=limit, now=now, lease_until=lease_until, full=full)
         return await self._database.write(claim)
 
     async def renew(self, owner: str, job_ids: Sequence[int], lease_until: float) -> Sequence[int]:
@@ -73,6 +75,15 @@ class SqlJobStore:
 
     async def queued(self) -> int:
         return await self._database.read(queries.queued)
+
+    async def queued_pixels(self) -> int:
+        return await self._database.read(queries.queued_pixels)
+
+    async def ahead(self, job_id: int, priority: int) -> Backlog:
+        return await self._database.read(partial(queries.ahead, job_id=job_id, priority=priority))
+
+    async def waiting_of(self, account: str) -> Sequence[int]:
+        return await self._database.read(partial(queries.waiting_of, account=account))
 
     async def queue(self) -> Mapping[tuple[str, str | None], int]:
         return await self._database.read(queries.queue)

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Engine, inspect, text
 
 from diffuserve.core.errors import ConfigurationError
 
-HEAD = "0002"
+HEAD = "0004"
 """The revision that this version reads and writes: the last of `migrations/versions`."""
 
 

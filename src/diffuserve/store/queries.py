@@ -14,12 +14,12 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from pydantic import ValidationError
-from sqlalchemy import Connection, Row, Select, bindparam, func, select, update
+from sqlalchemy import Connection, Row, Select, and_, bindparam, func, or_, select, update
 from sqlalchemy.sql import ColumnElement
 
 from diffuserve.core.errors import InternalError
 from diffuserve.core.job import Artifact, Job, JobError, JobStatus
-from diffuserve.core.ports import Outcome
+from diffuserve.core.ports import Backlog, Outcome
 from diffuserve.store import ending, rows
 from diffuserve.store.tables import artifacts, jobs
 
@@ -37,7 +37,8 @@ _nobodys: dict[str, Any] = {"owner": None, "lease_until": None}
 
 
 def _first(condition: ColumnElement[bool]) -> Select[int]:
-    in_order = select(jobs.c.id).where(condition).order_by(jobs.c.priority.desc(), jobs.c.id)
+    others = jobs.c.account.not_in(bindparam("p_full", expanding=True))
+    in_order = select(jobs.c.id).where(condition, others).order_by(jobs.c.priority.desc(), jobs.c.id)
     return in_order.limit(bindparam("p_limit")).with_for_update(skip_locked=True)
 
 
@@ -45,6 +46,17 @@ _GET = select(jobs).where(_this_job)
 _GET_ARTIFACT = select(artifacts).where(artifacts.c.id == bindparam("p_id"))
 _ARTIFACTS_OF = select(artifacts).where(artifacts.c.job_id == bindparam("p_id")).order_by(artifacts.c.index)
 _COUNT_QUEUED = select(func.count()).select_from(jobs).where(jobs.c.status == _QUEUED)
+_SUM_QUEUED_PIXELS = select(func.coalesce(func.sum(jobs.c.pixels), 0)).where(jobs.c.status == _QUEUED)
+_earlier = or_(
+    jobs.c.priority > bindparam("p_priority"),
+    and_(jobs.c.priority == bindparam("p_priority"), jobs.c.id < bindparam("p_id")),
+)
+_AHEAD = (
+    select(jobs.c.status, func.count(), func.coalesce(func.sum(jobs.c.steps), 0))
+    .where(jobs.c.status.in_((_QUEUED, _RUNNING)), ~_this_job, or_(jobs.c.status == _RUNNING, _earlier))
+    .group_by(jobs.c.status)
+)
+_WAITING_OF = select(jobs.c.id).where(jobs.c.status == _QUEUED, jobs.c.account == bindparam("p_account"))
 _COUNT_BY_MODEL_AND_KEY = (
     select(jobs.c.model, jobs.c.key_id, func.count())
     .where(jobs.c.status == _QUEUED)
@@ -93,15 +105,35 @@ def queued(connection: Connection) -> int:
     return connection.execute(_COUNT_QUEUED).scalar_one()
 
 
+def queued_pixels(connection: Connection) -> int:
+    return int(connection.execute(_SUM_QUEUED_PIXELS).scalar_one())
+
+
+def ahead(connection: Connection, job_id: int, priority: int) -> Backlog:
+    found = {row[0]: row for row in connection.execute(_AHEAD, {"p_id": job_id, "p_priority": priority})}
+    _, waiting, waiting_steps = found.get(_QUEUED, (_QUEUED, 0, 0))
+    _, running, running_steps = found.get(_RUNNING, (_RUNNING, 0, 0))
+    return Backlog(waiting, int(waiting_steps), running, int(running_steps))
+
+
+def waiting_of(connection: Connection, account: str) -> list[int]:
+    return list(connection.execute(_WAITING_OF, {"p_account": account}).scalars())
+
+
 def queue(connection: Connection) -> dict[tuple[str, str | None], int]:
     return {(model, key_id): count for model, key_id, count in connection.execute(_COUNT_BY_MODEL_AND_KEY)}
 
 
-def claim(connection: Connection, owner: str, limit: int, now: float, lease_until: float) -> list[Job]:
-    """Jobs whose lease ran out first (they have waited longest), then queued ones; each by priority, then oldest first."""
-    ids = list(connection.execute(_FIRST_EXPIRED, {"p_now": now, "p_limit": limit}).scalars())
+def claim(
+    connection: Connection, owner: str, limit: int, now: float, lease_until: float, full: Sequence[str] = ()
+) -> list[Job]:
+    """Jobs whose lease ran out first (they have waited longest), then queued ones; each by priority, then oldest first.
+
+    None of the accounts `full`.
+    """
+    ids = list(connection.execute(_FIRST_EXPIRED, {"p_now": now, "p_limit": limit, "p_full": full}).scalars())
     if len(ids) < limit:
-        ids += connection.execute(_FIRST_QUEUED, {"p_limit": limit - len(ids)}).scalars()
+        ids += connection.execute(_FIRST_QUEUED, {"p_limit": limit - len(ids), "p_full": full}).scalars()
     if not ids:
         return []
     taking = {"p_ids": ids, "p_owner": owner, "p_lease_until": lease_until, "p_now": now}

@@ -33,6 +33,8 @@ def job_to_row(job: Job) -> dict[str, Any]:
         "dialect": job.dialect,
         "model": job.request.model,
         "request": _REQUEST.dump_json(map_pictures(job.request, _bare)).decode(),
+        "pixels": job.request.drawn_pixels,
+        "steps": job.request.drawn_steps,
         "status": job.status.value,
         "created_at": job.created_at,
         "started_at": job.started_at,
@@ -49,6 +51,7 @@ def job_to_row(job: Job) -> dict[str, Any]:
         "charge_plan_id": job.charge.plan_id if job.charge else None,
         "charge_unit": job.charge.unit.value if job.charge else None,
         "charge_amount": job.charge.amount if job.charge else None,
+        "memo": plain(job.memo),
     }
 
 
@@ -72,6 +75,7 @@ def row_to_job(row: Row[Any], artifacts: Iterable[Artifact] = ()) -> Job:
         priority=row.priority,
         callback=text_to_callback(row.callback) if row.callback else None,
         charge=row_to_charge(row),
+        memo=row.memo,
     )
 
 

@@ -30,6 +30,8 @@ jobs = Table(
     Column("dialect", String(50), nullable=False),
     Column("model", Text, nullable=False, server_default="", comment="the request's, to count and to bill by"),
     Column("request", Text, nullable=False, comment="ResolvedRequest as JSON; input pictures by digest only"),
+    Column("pixels", BigInteger, nullable=False, server_default="0", comment="to be drawn, summed over its pictures"),
+    Column("steps", BigInteger, nullable=False, server_default="0", comment="to be taken, summed over its pictures"),
     Column("status", String(16), nullable=False),
     Column("created_at", Double, nullable=False),
     Column("started_at", Double),
@@ -48,6 +50,7 @@ jobs = Table(
     Column("charge_plan_id", _ID, comment="where `charge_amount` is reserved until the job ends"),
     Column("charge_unit", String(20)),
     Column("charge_amount", Double),
+    Column("memo", Text, nullable=False, server_default="", comment="the dialect's own"),
 )
 # Serves the claim (highest priority first, then oldest), the count of the queue, and the search for leases that ran out.
 Index("ix_jobs_claim", jobs.c.status, jobs.c.priority.desc(), jobs.c.id)

@@ -19,6 +19,7 @@ from diffuserve.core.errors import (
     StorageFailed,
 )
 from diffuserve.core.job import JobStatus
+from diffuserve.core.request import Inpaint
 from support.jobs import House, house, input_image
 
 pytestmark = pytest.mark.integration
@@ -60,6 +61,26 @@ async def test_an_input_picture_rests_in_the_blobs_and_is_fitted_for_the_engine(
     assert job.status is JobStatus.SUCCEEDED, job.error
     assert f"inputs/{image.digest[:2]}/{image.digest}.png" in quick.blob_keys()
     assert (job.request.width, job.request.height) == (40, 30)
+
+
+async def test_every_input_picture_rests_in_the_blobs_once(idle: House) -> None:
+    image, mask = input_image(40, 30), input_image(40, 30, "white")
+    await idle.submit(init_image=image, inpaint=Inpaint(mask))
+    assert idle.blob_keys() == sorted(f"inputs/{one.digest[:2]}/{one.digest}.png" for one in (image, mask))
+    await idle.submit(init_image=mask, inpaint=Inpaint(mask))
+    assert idle.blobs.calls.count("put") == 3
+
+
+async def test_what_waits_is_bounded_by_its_pixels(tmp_path: Path) -> None:
+    async with house(tmp_path, started=False, max_queued_pixels=3 * 64 * 64) as full:
+        two = await full.submit(num_images=2)
+        with pytest.raises(QueueFull) as error:
+            await full.submit(num_images=2)
+        assert error.value.retry_after
+        one = await full.submit()
+        await full.worker.start()
+        await asyncio.gather(*(full.service.wait(job.id) for job in (one, two)))
+        assert (await full.draw(num_images=4)).status is JobStatus.SUCCEEDED, "nothing waits, so the largest may"
 
 
 async def test_a_wish_that_is_refused_leaves_nothing(quick: House) -> None:

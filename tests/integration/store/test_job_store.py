@@ -8,8 +8,8 @@ import pytest
 
 from diffuserve.core.errors import StorageFailed
 from diffuserve.core.job import Job, JobError, JobStatus, Usage
-from diffuserve.core.ports import JobStore, Outcome
-from diffuserve.core.request import InputImage
+from diffuserve.core.ports import Backlog, IdTaken, JobStore, Outcome
+from diffuserve.core.request import Canvas, InputImage
 from support.models import artifact, job, resolved
 
 pytestmark = pytest.mark.integration
@@ -34,16 +34,17 @@ async def test_a_job_that_was_never_added_is_none(store: JobStore) -> None:
     assert await store.cancel(404, NOW) is None
 
 
-async def test_adding_the_same_id_twice_is_a_storage_failure(store: JobStore) -> None:
-    await store.add(job(1), now=NOW)
-    with pytest.raises(StorageFailed):
-        await store.add(job(1), now=NOW)
+async def test_an_id_that_another_server_gave_out_is_refused_and_its_job_kept(store: JobStore) -> None:
+    first = await store.add(job(1, memo="mine"), now=NOW)
+    with pytest.raises(IdTaken):
+        await store.add(job(1, memo="yours"), now=NOW)
+    assert await store.get(1) == first
 
 
 async def test_one_bad_call_does_not_fail_those_that_shared_its_commit(store: JobStore) -> None:
     await store.add(job(1), now=NOW)
     results = await asyncio.gather(*(store.add(job(n), now=NOW) for n in (2, 1, 3)), return_exceptions=True)
-    assert [type(result) for result in results] == [Job, StorageFailed, Job]
+    assert [type(result) for result in results] == [Job, IdTaken, Job]
     assert await store.queued() == 3
 
 
@@ -55,6 +56,41 @@ async def test_claims_take_the_oldest_jobs_first(store: JobStore) -> None:
     assert {one.status for one in claimed} == {JobStatus.RUNNING}
     assert {(one.attempts, one.started_at) for one in claimed} == {(1, NOW)}
     assert await store.queued() == 1
+
+
+async def test_the_pixels_of_waiting_jobs_are_summed(store: JobStore) -> None:
+    assert await store.queued_pixels() == 0
+    canvas = Canvas(40_000, 60_000, 40_000, 60_000)
+    await store.add(job(1, request=resolved(canvas=Canvas(10, 20, 10, 20), seeds=(1, 2))), now=NOW)
+    await store.add(job(2, request=resolved(canvas=canvas)), now=NOW)
+    assert await store.queued_pixels() == 2 * 10 * 20 + 40_000 * 60_000
+    await store.claim("me", 1, NOW, LEASE)
+    assert await store.queued_pixels() == 40_000 * 60_000
+
+
+async def test_what_stands_before_a_job_is_what_runs_and_what_is_claimed_first(store: JobStore) -> None:
+    assert await store.ahead(1, 0) == Backlog(0, 0, 0, 0)
+    for number, steps, priority in ((1, 10, 0), (2, 20, 0), (3, 30, 0), (4, 40, 5)):
+        asked = resolved(num_inference_steps=steps, seeds=(1, 2))
+        await store.add(job(number, request=asked, priority=priority), now=NOW)
+    await store.claim("me", 1, NOW, LEASE)
+    assert await store.ahead(2, 0) == Backlog(1, 20, 1, 80)
+    assert await store.ahead(3, 0) == Backlog(2, 60, 1, 80)
+    assert await store.ahead(4, 5) == Backlog(0, 0, 0, 0)
+    assert await store.ahead(2**53 - 1, -1000) == Backlog(3, 120, 1, 80)
+
+
+async def test_steps_that_are_not_taken_are_not_waited_for(store: JobStore) -> None:
+    image = InputImage("a" * 64, 64, 64)
+    await store.add(job(1, request=resolved(num_inference_steps=20, init_image=image, strength=0.5)), now=NOW)
+    assert (await store.ahead(2, 0)).waiting_steps == 10
+
+
+async def test_the_queue_of_an_account_is_its_own(store: JobStore) -> None:
+    for number, account in ((1, "a"), (2, "b"), (3, "a")):
+        await store.add(job(number, account=account), now=NOW)
+    await store.claim("me", 1, NOW, LEASE)
+    assert (list(await store.waiting_of("a")), list(await store.waiting_of("c"))) == ([3], [])
 
 
 async def test_a_claimed_job_is_not_claimed_again_while_its_lease_lasts(store: JobStore) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from diffuserve.checkpoints.hub import embedded_names, resolve
+from diffuserve.checkpoints.hub import embedded_names, resolve, resolve_file, resolve_folder
 from diffuserve.core.errors import ConfigurationError
 from support.checkpoints import sd15_folder
 
@@ -25,14 +25,15 @@ def cached_model(cache: Path, name: str) -> Path:
     return sd15_folder(root / "snapshots" / COMMIT)
 
 
-def resolved_elsewhere(cache: Path, name: str) -> subprocess.CompletedProcess[str]:
+def resolved_elsewhere(cache: Path, name: str, call: str = "resolve(name)") -> subprocess.CompletedProcess[str]:
     """The hub's library reads its variables when it is imported, so each look at a cache is a process of its own."""
     program = (
         "import sys\n"
-        "from diffuserve.checkpoints.hub import resolve\n"
+        "from diffuserve.checkpoints.hub import resolve, resolve_file, resolve_folder\n"
         "from diffuserve.core.errors import ConfigurationError\n"
+        "name = sys.argv[1]\n"
         "try:\n"
-        "    print(resolve(sys.argv[1]))\n"
+        f"    print({call})\n"
         "except ConfigurationError as error:\n"
         "    sys.exit(error.message)\n"
     )
@@ -91,4 +92,39 @@ def test_a_hub_model_in_the_cache_is_found_without_a_network(tmp_path: Path) -> 
 def test_a_hub_model_that_is_not_in_the_cache_is_refused_in_one_sentence(tmp_path: Path) -> None:
     done = resolved_elsewhere(tmp_path, "someone/another-model")
     assert done.returncode == 1
-    assert done.stderr.strip().splitlines()[-1].startswith("there is no folder someone/another-model here")
+    assert done.stderr.strip().splitlines()[-1].startswith("there is no folder or file someone/another-model here")
+
+
+@pytest.mark.parametrize("name", ["absent.safetensors", "./absent/x.safetensors", "a/../b.safetensors", "/no/such/x"])
+def test_a_file_that_is_neither_here_nor_a_name_of_the_hub_is_refused(name: str) -> None:
+    with pytest.raises(ConfigurationError, match="there is no LoRA at /"):
+        resolve_file(name, "LoRA")
+
+
+def test_files_and_folders_that_are_here_are_made_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "x.safetensors").touch()
+    monkeypatch.chdir(tmp_path)
+    assert resolve_file("x.safetensors", "LoRA") == tmp_path / "x.safetensors"
+    assert resolve_folder("./", "ControlNet", "model") == tmp_path
+
+
+def test_a_file_of_the_hub_is_found_in_the_cache(tmp_path: Path) -> None:
+    file = cached_model(tmp_path, "someone/some-model") / "unet" / "diffusion_pytorch_model.safetensors"
+    name = "someone/some-model/unet/diffusion_pytorch_model.safetensors"
+    done = resolved_elsewhere(tmp_path, name, "resolve_file(name, 'LoRA')")
+    assert (done.returncode, done.stdout.strip()) == (0, str(file)), done.stderr
+
+
+def test_a_folder_of_the_hub_is_found_in_the_cache(tmp_path: Path) -> None:
+    folder = cached_model(tmp_path, "someone/some-model") / "unet"
+    call = "resolve_folder(name, 'ControlNet', 'diffusion_pytorch_model')"
+    done = resolved_elsewhere(tmp_path, "someone/some-model/unet", call)
+    assert (done.returncode, done.stdout.strip()) == (0, str(folder)), done.stderr
+
+
+def test_a_file_that_is_not_in_the_cache_is_refused_in_one_sentence(tmp_path: Path) -> None:
+    done = resolved_elsewhere(tmp_path, "someone/others/x.safetensors", "resolve_file(name, 'LoRA')")
+    assert done.returncode == 1
+    assert (
+        done.stderr.strip().splitlines()[-1].startswith("there is no folder or file someone/others/x.safetensors here")
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -182,7 +183,7 @@ def test_another_pipeline_is_refused_by_name(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"in_channels": 9}, "inpainting"),
+        ({"in_channels": 8}, "an editing model"),
         ({"addition_embed_type": "text_time"}, "contradicts itself"),
         ({"time_cond_proj_dim": 256}, "distilled guidance"),
     ],
@@ -209,6 +210,7 @@ def test_a_config_that_is_no_json_object_is_refused_by_name(tmp_path: Path, name
         ({"num_inference_steps": True}, "num_inference_steps must be"),
         ({"guidance_scale": -1}, "guidance_scale must be a number from 0 to 100"),
         ({"languages": "en"}, "languages must be a list"),
+        ({"hires": 1}, "hires must be true or false"),
         ({"sampler": "Magic"}, "sampler must be one of"),
         ({"sampler": "DPM++ 2M Karras"}, "without a schedule"),
     ],
@@ -255,9 +257,55 @@ def test_a_file_without_one_of_its_parts_is_refused(tmp_path: Path, prefix: str,
     assert sentence in refusal(without(tmp_path / "m.safetensors", prefix))
 
 
-def test_a_file_for_inpainting_is_refused(tmp_path: Path) -> None:
+def test_a_file_for_editing_is_refused(tmp_path: Path) -> None:
+    changes = {"model.diffusion_model.input_blocks.0.0.weight": (8, 8, 3, 3)}
+    assert "an editing model" in refusal(sd15_file(tmp_path / "m.safetensors", **changes))
+
+
+def test_a_file_for_inpainting_is_known(tmp_path: Path) -> None:
     changes = {"model.diffusion_model.input_blocks.0.0.weight": (8, 9, 3, 3)}
-    assert "inpainting" in refusal(sd15_file(tmp_path / "m.safetensors", **changes))
+    assert describe(sd15_file(tmp_path / "m.safetensors", **changes), "m").inpainting
+    assert not describe(sd15_file(tmp_path / "m.safetensors"), "m").inpainting
+
+
+@pytest.mark.parametrize(
+    ("make", "name"),
+    [(sd15_folder, "StableDiffusionInpaintPipeline"), (sdxl_folder, "StableDiffusionXLInpaintPipeline")],
+)
+def test_a_folder_for_inpainting_is_known(tmp_path: Path, make: Callable[[Path], Path], name: str) -> None:
+    folder = make(tmp_path / "m")
+    write_json(folder / "model_index.json", {"_class_name": name})
+    assert not describe(folder, "m").inpainting
+    edit_json(folder / "unet" / "config.json", in_channels=9)
+    assert describe(folder, "m").inpainting
+
+
+def test_the_width_of_the_text_that_is_read_is_known(tmp_path: Path) -> None:
+    folder = sd15_folder(tmp_path / "m")
+    edit_json(folder / "unet" / "config.json", cross_attention_dim=1024)
+    assert describe(folder, "m").context_width == 1024
+    key = "model.diffusion_model.middle_block.1.transformer_blocks.0.attn2.to_k.weight"
+    assert describe(sd15_file(tmp_path / "m.safetensors", **{key: (8, 96)}), "m").context_width == 96
+    assert describe(sdxl_file(tmp_path / "m.safetensors"), "m").context_width == 2048
+
+
+@pytest.mark.parametrize(
+    ("card", "said", "expected"),
+    [
+        ({}, None, True),
+        ({"hires": False}, None, False),
+        ({"hires": False}, True, True),
+        ({"native_min": 512, "native_max": 512}, None, False),
+        ({"native_min": 512, "native_max": 512, "hires": True}, None, True),
+        ({}, False, False),
+    ],
+)
+def test_two_passes_are_for_models_that_know_more_than_one_size_unless_somebody_says_otherwise(
+    tmp_path: Path, card: dict[str, object], said: bool | None, expected: bool
+) -> None:
+    folder = sd15_folder(tmp_path / "m")
+    write_json(folder / "diffuserve.json", card)
+    assert describe(folder, "m", Overrides(hires=said)).hires is expected
 
 
 def test_a_file_of_stable_diffusion_2_is_refused_because_it_does_not_say_what_it_predicts(tmp_path: Path) -> None:

@@ -16,10 +16,11 @@ pytestmark = pytest.mark.unit
 
 
 class CountingStore:
-    """The one method of the store that matters here."""
+    """The methods of the store that matter here."""
 
     def __init__(self) -> None:
         self.waiting = 0
+        self.pixels = 0
         self.counts = 0
 
     async def queued(self) -> int:
@@ -27,15 +28,20 @@ class CountingStore:
         await asyncio.sleep(0)
         return self.waiting
 
+    async def queued_pixels(self) -> int:
+        await asyncio.sleep(0)
+        return self.pixels
 
-def _admission(store: CountingStore, clock: FakeClock, max_queue: int) -> Admission:
-    return Admission(cast(JobStore, store), clock, max_queue)
+
+def _admission(store: CountingStore, clock: FakeClock, max_queue: int, max_pixels: int | None = None) -> Admission:
+    return Admission(cast(JobStore, store), clock, max_queue, max_pixels)
 
 
-async def _enter(admission: Admission, store: CountingStore) -> None:
-    await admission.enter()
+async def _enter(admission: Admission, store: CountingStore, pixels: int = 0) -> None:
+    await admission.enter(pixels)
     store.waiting += 1
-    admission.entered(queued=True)
+    store.pixels += pixels
+    admission.entered(pixels, queued=True)
 
 
 async def test_the_queue_is_counted_once_for_many_jobs() -> None:
@@ -97,3 +103,48 @@ async def test_the_pause_follows_the_pace_of_the_queue() -> None:
     for _ in range(50):
         await _enter(admission, store)
     assert await _refusal(admission) == 2.0, "50 left in 10 seconds: so long takes a tenth of the queue"
+
+
+async def test_what_waits_is_bounded_by_its_pixels() -> None:
+    store = CountingStore()
+    admission = _admission(store, FakeClock(), 100, max_pixels=1000)
+    results = await asyncio.gather(*(_enter(admission, store, 300) for _ in range(5)), return_exceptions=True)
+    assert [type(result) for result in results] == [type(None)] * 3 + [QueueFull] * 2
+    await _enter(admission, store, 100)
+    assert store.pixels == 1000
+
+
+async def test_pixels_that_were_drawn_make_room() -> None:
+    store = CountingStore()
+    admission = _admission(store, FakeClock(), 100, max_pixels=1000)
+    await _enter(admission, store, 1000)
+    with pytest.raises(QueueFull) as error:
+        await admission.enter(1)
+    assert error.value.retry_after
+    store.pixels = 400
+    await _enter(admission, store, 600)
+
+
+async def test_a_job_that_is_larger_than_the_bound_waits_alone() -> None:
+    store = CountingStore()
+    admission = _admission(store, FakeClock(), 100, max_pixels=1000)
+    await _enter(admission, store, 5000)
+    with pytest.raises(QueueFull):
+        await admission.enter(1)
+
+
+async def test_pixels_of_a_job_that_did_not_get_into_the_store_are_free_again() -> None:
+    store = CountingStore()
+    admission = _admission(store, FakeClock(), 100, max_pixels=1000)
+    await admission.enter(1000)
+    with pytest.raises(QueueFull):
+        await admission.enter(1)
+    admission.entered(1000, queued=False)
+    await _enter(admission, store, 1000)
+
+
+async def test_without_a_bound_pixels_are_not_counted() -> None:
+    store = CountingStore()
+    store.pixels = 10**12
+    admission = _admission(store, FakeClock(), 100)
+    await _enter(admission, store, 10**9)
