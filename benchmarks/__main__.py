@@ -7,7 +7,17 @@ import sys
 from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parent
-SCRIPTS = ("first_picture.py", "one_picture.py", "http_path.py", "jobs_path.py", "mixed_load.py", "report.py")
+SCRIPTS = (
+    "first_picture.py",
+    "one_picture.py",
+    "http_path.py",
+    "jobs_path.py",
+    "mixed_load.py",
+    "lora_switch.py",
+    "signatures_bce.py",
+    "signatures_volcengine.py",
+    "report.py",
+)
 
 for script in SCRIPTS:
     print(f"== {script}", file=sys.stderr)

@@ -13,6 +13,9 @@ TITLES = {
     "http_path": "The HTTP path, fake engine, no delay",
     "jobs_path": "The path of a job without HTTP, on both databases",
     "mixed_load": "Eight clients, jobs of 10, 10, 10 and 50 steps (embedded model)",
+    "lora_switch": "LoRAs: changing the mix, and different mixes in one batch (SD1.5's shape, random weights)",
+    "signatures_bce": "Who asks, in the Qianfan dialect: one verification, and requests over HTTP (fake engine)",
+    "signatures_volcengine": "Who asks, in the Volcengine dialect: one verification, and requests over HTTP (fake engine)",
 }
 
 

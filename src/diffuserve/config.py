@@ -232,6 +232,12 @@ class Settings(BaseSettings):
     plain_always_200: bool = False
     """Answer failures with HTTP 200, as that API's first server did."""
 
+    # Manners of the ModelsLab dialect
+    modelslab_wait_seconds: Annotated[float, Field(ge=0, le=3600)] = 22.0
+    """How long a call waits for its pictures before it is answered `processing`."""
+    modelslab_legacy_errors: bool = False
+    """Answer failures with HTTP 200 and in the shapes of stablediffusionapi.com, as of 2023."""
+
     # Manners of the Volcengine dialect
     volcengine_link_seconds: Annotated[int, Field(ge=60)] = 86400
     """How long a link to a result opens in this dialect."""

@@ -25,11 +25,13 @@ _SECRET_NAMES = re.compile(
 )
 _SECRET_TEXTS = (
     # ?signature=..., key=..., in links and forms
-    re.compile(r"(?i)\b((?:signature|token|secret|password|api_?key|key)=)[^\s&'\"]+"),
+    re.compile(r"(?i)((?:\b|_)(?:signature|token|secret|password|api_?key|key)=)[^\s&'\"]+"),
     # Authorization headers
     re.compile(r"(?i)\b((?:bearer|basic)\s+)[A-Za-z0-9+/._~=-]{8,}"),
+    re.compile(r"(?i)\b(bce-auth-v1/)\S{8,}"),
     # our own tokens, wherever they stand
     re.compile(r"\b(dsk_)[A-Za-z0-9_-]{8,}"),
+    re.compile(r"\b(2[45]\.)[0-9a-f]{32}[0-9.]+-[0-9]+"),
     # database URLs
     re.compile(r"(\b[a-z][a-z0-9+.-]*://[^\s:/@]*:)[^\s/@]+(?=@)"),
 )

@@ -89,6 +89,7 @@ LORA_LAYOUTS = {
     "older diffusers": "unet.mid_block.attentions.0.transformer_blocks.0.attn2.to_k.lora.down.weight",
     "oldest diffusers": "unet.mid_block.attentions.0.transformer_blocks.0.attn2.processor.to_k_lora.down.weight",
     "peft": "base_model.model.mid_block.attentions.0.transformer_blocks.0.attn2.to_v.lora_A.weight",
+    "linear layers": "unet.mid_block.attentions.0.transformer_blocks.0.attn2.to_k.lora_linear_layer.down.weight",
     "kohya": "lora_unet_mid_block_attentions_0_transformer_blocks_0_attn2_to_k.lora_down.weight",
 }
 """What reduces the text embeddings, in each layout of a LoRA file."""

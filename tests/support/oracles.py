@@ -123,24 +123,23 @@ class Stock:
         self._bases: dict[str, Any] = {}
         self._controlnets: dict[str, Any] = {}
 
-    def draw(self, asked: ResolvedRequest, *, tiled: bool = False) -> np.ndarray:
-        """The request's first picture."""
+    def draw(self, asked: ResolvedRequest, *, tiled: bool = False, **changes: Any) -> np.ndarray:
+        """The request's first picture; `changes` are given to a pipeline that is called once instead of what it would get."""
         base = self._base(asked)
         if tiled:
             base.vae.enable_tiling()
         try:
-            return np.asarray(self._draw(base, asked))
+            return np.asarray(self._draw(base, asked, changes))
         finally:
             base.vae.disable_tiling()
 
-    def _draw(self, base: Any, asked: ResolvedRequest) -> Image.Image:
+    def _draw(self, base: Any, asked: ResolvedRequest, changes: Mapping[str, Any]) -> Image.Image:
         canvas, hires = asked.canvas, asked.hires
         if hires is None:
-            return _only(self._call(base, asked, canvas.width, canvas.height, asked.init_image, asked.strength))
+            size = (canvas.width, canvas.height)
+            return _only(self._call(base, asked, *size, asked.init_image, asked.strength, **changes))
         pixels = hires.upscaler in FILTERS
-        first = self._call(
-            base, asked, hires.width, hires.height, None, 1.0, output_type="pil" if pixels else "latent"
-        )
+        first = self._call(base, asked, hires.width, hires.height, None, 1.0, output_type="pil" if pixels else "latent")
         if pixels:
             begun = _only(first).resize((canvas.width, canvas.height), FILTERS[hires.upscaler])
         else:
@@ -258,4 +257,3 @@ def blot(width: int, height: int) -> Image.Image:
     x, y = np.meshgrid(np.arange(width), np.arange(height))
     far = np.hypot((x - 0.6 * width) / width, (y - 0.4 * height) / height)
     return Image.fromarray((np.clip(2.5 - 6 * far, 0, 1) * 255).astype(np.uint8)).convert("RGB")
-

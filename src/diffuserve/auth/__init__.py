@@ -2,6 +2,7 @@
 
 `tokens.py` makes secrets and hashes them, `secrets.py` seals those that must be read again, `bearer.py` finds a token in
 a request, `pace.py` counts requests, `gate.py` puts that together for a server, `keyring.py` for whoever manages keys.
+`access_tokens.py` are tokens that no table holds, `bce.py` is Baidu's request signature; both are pure.
 Accounts and keys themselves are in `core.account`, where they are kept is `core.ports.AccountStore`.
 """
 

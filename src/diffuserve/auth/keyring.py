@@ -13,6 +13,7 @@ from diffuserve.core.ports import AccountStore, Clock
 MAX_PRIORITY = 100
 
 _ACCOUNT = re.compile(r"[A-Za-z0-9._-]{1,100}")
+_CHOSEN = re.compile(r"[!-~]{8,200}")
 _SCOPE = re.compile(r"admin|(dialect|model):\S{1,200}")
 
 
@@ -32,15 +33,22 @@ class Keyring:
         scopes: frozenset[str] = frozenset(),
         limits: KeyLimits | None = None,
         priority: int = 0,
+        token: str | None = None,
     ) -> NewKey:
-        """A new key; its account is made if it is new. Raises InvalidParameter."""
+        """A new key; its account is made if it is new. Raises InvalidParameter.
+
+        `token` is a text that becomes the key in place of a random one, for callers that can show nothing else (a wallet
+        address): whoever knows it has the key, so it must be bound to a dialect.
+        """
         limits = limits or KeyLimits()
         check_account(account)
         _check_scopes(scopes)
         _check_limits(limits)
         if abs(priority) > MAX_PRIORITY:
             raise InvalidParameter("priority", f"between -{MAX_PRIORITY} and {MAX_PRIORITY}", priority)
-        return await self._make(account, kind, scopes, limits, priority)
+        if token is not None:
+            await self._check_token(token, kind, scopes)
+        return await self._make(account, kind, scopes, limits, priority, token)
 
     async def rotate(self, key_id: str) -> NewKey:
         """A new key with the settings of `key_id`, which is revoked. Raises InvalidParameter where it is not valid."""
@@ -60,8 +68,26 @@ class Keyring:
         if not await self._store.revoke_key(key_id, self._clock.now()):
             raise _no_such_key(key_id)
 
+    async def _check_token(self, token: str, kind: KeyType, scopes: frozenset[str]) -> None:
+        if kind is not KeyType.BEARER:
+            raise InvalidParameter("token", "absent for a pair")
+        if not _CHOSEN.fullmatch(token) or token.startswith(tokens.TOKEN_PREFIX):
+            raise InvalidParameter(
+                "token", f"8 to 200 visible ASCII characters that do not begin with {tokens.TOKEN_PREFIX}"
+            )
+        if "admin" in scopes or not any(scope.startswith("dialect:") for scope in scopes):
+            raise InvalidParameter("scope", "dialect:NAME, and not admin, for a token that others may know")
+        if await self._store.key_by_token_hash(tokens.hashed(token)) is not None:
+            raise InvalidParameter("token", "a text that is no key yet")
+
     async def _make(
-        self, account: str, kind: KeyType, scopes: frozenset[str], limits: KeyLimits, priority: int
+        self,
+        account: str,
+        kind: KeyType,
+        scopes: frozenset[str],
+        limits: KeyLimits,
+        priority: int,
+        token: str | None = None,
     ) -> NewKey:
         pair = kind is KeyType.PAIR
         key = Key(
@@ -74,7 +100,7 @@ class Keyring:
             priority=priority,
             access_key=tokens.new_access_key() if pair else None,
         )
-        secret = tokens.new_secret_key() if pair else tokens.new_token()
+        secret = tokens.new_secret_key() if pair else token or tokens.new_token()
         if pair:
             await self._store.add_key(key, sealed_secret=self._sealer.seal(secret))
         else:

@@ -6,7 +6,7 @@ Read `base.py` and `endpoint.py`, then `plain/` file by file. To add a dialect, 
 from __future__ import annotations
 
 from diffuserve.config import Settings
-from diffuserve.dialects import native, plain
+from diffuserve.dialects import modelslab, native, plain, qianfan, volcengine
 from diffuserve.dialects.base import Dialect
 
 
@@ -15,4 +15,7 @@ def dialects(settings: Settings) -> tuple[Dialect, ...]:
     return (
         native.dialect(),
         plain.dialect(plain.Manners.of(settings)),
+        modelslab.dialect(modelslab.Manners.of(settings)),
+        qianfan.dialect(),
+        volcengine.dialect(volcengine.Manners.of(settings)),
     )

@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from diffuserve.auth import Gate
+from diffuserve.auth.access_tokens import AccessTokens
 from diffuserve.core.delivery import Delivery
 from diffuserve.core.errors import ConfigurationError, DiffuserveError, InvalidParameter, Unauthenticated, leaves
 from diffuserve.core.job import Job
@@ -47,6 +48,8 @@ class Rooms:
     links: Links
     fetcher: Fetcher
     notices: Notices
+    access_tokens: AccessTokens
+    """For dialects whose callers show a pair once and a token from then on."""
     clock: Clock
     status: Callable[[], EngineStatus]
     max_input_pixels: int

@@ -24,6 +24,13 @@ from diffuserve.core.errors import MalformedBody, UnsupportedMediaType
 Fields = Mapping[str, Any]
 """Text and file bytes; from JSON also True, False, lists and objects (numbers are kept as text, null is left out)."""
 
+
+class Numeral(str):
+    """A number of JSON, as it was written."""
+
+    __slots__ = ()
+
+
 FORM = "application/x-www-form-urlencoded"
 MULTIPART = "multipart/form-data"
 JSON = "application/json"
@@ -86,7 +93,7 @@ def parse_json(body: bytes, charset: str = "utf-8") -> dict[str, Any]:
     """The fields of a JSON object, numbers as they were written. Raises MalformedBody."""
     text = body.decode(charset, "replace").removeprefix("\ufeff")
     try:
-        value = json.loads(text, object_pairs_hook=_first, parse_int=str, parse_float=str, parse_constant=str)
+        value = json.loads(text, object_pairs_hook=_first, parse_int=Numeral, parse_float=Numeral, parse_constant=str)
     except RecursionError:
         raise MalformedBody("the body is nested too deeply") from None
     except json.JSONDecodeError as error:

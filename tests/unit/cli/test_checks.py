@@ -11,8 +11,8 @@ import pytest
 
 from diffuserve.cli import checks
 from diffuserve.cli.checks import GIB, Finding, Level
-from diffuserve.config import ModelEntry, load
-from support.checkpoints import sd15_folder, weights_of
+from diffuserve.config import ControlNetEntry, LoraEntry, ModelEntry, load
+from support.checkpoints import controlnet_folder, lora_file, sd15_folder, weights_of
 
 pytestmark = pytest.mark.unit
 
@@ -121,6 +121,25 @@ def test_a_model_that_is_wrong_does_not_hide_the_others(tmp_path: Path) -> None:
 def test_a_default_model_that_is_named_by_an_alias_is_found(tmp_path: Path) -> None:
     listed = [ModelEntry(name="good", path=str(sd15_folder(tmp_path / "good")), aliases=["g"])]
     assert [finding.level for finding in checks.models(load(models=listed, model="G"))] == [Level.OK]
+
+
+def test_what_steers_is_looked_at_one_by_one_with_the_models_it_fits(tmp_path: Path) -> None:
+    loras = [
+        LoraEntry(name="own", path=str(lora_file(tmp_path / "own.safetensors", 2048)), models=["emoji-mini"]),
+        LoraEntry(name="xl", path=str(lora_file(tmp_path / "xl.safetensors", 2048))),
+        LoraEntry(name="gone", path=str(tmp_path / "gone.safetensors")),
+    ]
+    nets = [ControlNetEntry(name="edges", path=str(controlnet_folder(tmp_path / "edges")), models=["emoji-mini"])]
+    _, *findings = checks.models(load(loras=loras, controlnets=nets))
+    assert [(one.what, one.level) for one in findings] == [
+        ("lora", Level.OK),
+        ("lora", Level.WARN),
+        ("lora", Level.FAIL),
+        ("controlnet", Level.OK),
+    ]
+    assert findings[0].found.endswith("for emoji-mini")
+    assert "2048 wide" in findings[1].mend
+    assert "there is no LoRA at" in findings[2].found
 
 
 def test_a_wrong_setting_is_a_finding_and_not_a_crash(tmp_path: Path) -> None:

@@ -103,6 +103,8 @@ def test_values_of_secret_names_are_hidden(name: str) -> None:
         "GET /files/a?expires=1&signature=hush",
         "POST /x?key=hush&b=1",
         "headers: Bearer hush-hush-hush",
+        "GET /oauth/2.0/token?client_id=x&client_secret=hush&access_token=hush",
+        "authorization: bce-auth-v1/DSAK/2026-01-01T00:00:00Z/300/host;x-bce-date/hush",
         "postgresql://user:hush@host/db",
     ],
 )
@@ -110,6 +112,12 @@ def test_secrets_within_texts_are_hidden(text: str) -> None:
     shown = logs.without_secrets(None, "info", {"event": text})["event"]
     assert "hush" not in shown
     assert "[hidden]" in shown
+
+
+def test_access_tokens_are_hidden_wherever_they_stand() -> None:
+    token = f"24.{'0123456789abcdef' * 2}.2592000.1800000000.1-389"
+    shown = logs.without_secrets(None, "info", {"event": f"cannot use {token}, sorry"})["event"]
+    assert shown == "cannot use 24.[hidden], sorry"
 
 
 def test_names_that_only_resemble_secrets_stay() -> None:

@@ -11,6 +11,8 @@ import pytest
 
 from diffuserve import __version__
 from diffuserve.cli import main
+from support.checkpoints import controlnet_folder, lora_file
+from support.pictures import opened, picture
 
 pytestmark = pytest.mark.unit
 
@@ -85,6 +87,17 @@ def test_every_command_is_in_the_help(capsys: pytest.CaptureFixture[str], comman
         (["generate", "x", "-o", "x.png", "--sampler", "Magic"], "--sampler must be one of Euler"),
         (["generate", "x", "-o", "x.png", "--strength", "0.5"], "--strength must be absent without"),
         (["generate", " ", "-o", "x.png"], "prompt is required"),
+        (
+            ["generate", "x", "-o", "x.png", "--lora", "ink:0.5"],
+            "--lora must be ",
+        ),
+        (["generate", "x", "-o", "x.png", "--style", "cubism"], "--style must be one of Base, 3D Model"),
+        (["generate", "x", "-o", "x.png", "--quality", "0"], "--quality must be a whole number between 1 and 100"),
+        (["generate", "x", "-o", "x.png", "--format", "webp"], "--format webp contradicts the name x.png"),
+        (
+            ["generate", "x", "-o", "x.png", "--variation-strength", "2"],
+            "--variation-strength must be a number between",
+        ),
     ],
 )
 def test_what_is_set_up_or_asked_wrongly_is_one_sentence_and_exit_2(
@@ -111,6 +124,41 @@ def test_models_are_listed_with_the_default_marked(capsys: pytest.CaptureFixture
 def test_one_model_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("models", "show", "EMOJI-MINI") == 0
     assert "128 to 128 pixels, in steps of 8" in capsys.readouterr().out
+
+
+def test_what_steers_is_listed_with_the_models_it_fits(
+    capsys: pytest.CaptureFixture[str], in_an_empty_folder: Path
+) -> None:
+    lora_file(in_an_empty_folder / "ink.safetensors")
+    controlnet_folder(in_an_empty_folder / "edges", cross_attention_dim=2048, addition_embed_type="text_time")
+    (in_an_empty_folder / "diffuserve.toml").write_text(
+        '[[loras]]\nname = "ink"\npath = "ink.safetensors"\nmodels = ["emoji-mini"]\n'
+        '[[controlnets]]\nname = "edges"\npath = "edges"\n'
+    )
+    assert run("models") == 0
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert "LoRA ink sd15 emoji-mini" in lines
+    assert "ControlNet (canny) edges sdxl no model here" in lines
+    assert run("models", "show", "emoji-mini") == 0
+    shown = capsys.readouterr().out
+    assert "LoRAs           ink" in shown and "edges" not in shown
+
+
+def test_a_picture_is_drawn_with_everything_that_can_be_said(
+    capsys: pytest.CaptureFixture[str], in_an_empty_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DIFFUSERVE_ENGINE", "fake")
+    lora_file(in_an_empty_folder / "ink.safetensors")
+    (in_an_empty_folder / "diffuserve.toml").write_text(
+        '[[loras]]\nname = "ink"\npath = "ink.safetensors"\nmodels = ["emoji-mini"]\n'
+    )
+    (in_an_empty_folder / "red.png").write_bytes(picture(128, 128, "red"))
+    (in_an_empty_folder / "half.png").write_bytes(picture(8, 8, "white"))
+    flags = ["--init-image", "red.png", "--mask", "half.png", "--lora", "ink:0.5", "--style", "anime"]
+    varied = ["--variation-strength", "0.1", "--variation-seed", "3", "--format", "webp", "--quality", "80"]
+    assert run("generate", "a cat", "-o", "cat", "--seed", "1", *flags, *varied) == 0
+    assert capsys.readouterr().out == "cat  128x128  seed 1\n"
+    assert opened((in_an_empty_folder / "cat").read_bytes()).format == "WEBP"
 
 
 def test_a_model_that_is_not_there_cannot_be_shown(capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,7 +8,8 @@ import pytest
 
 from diffuserve.core.errors import ArtifactNotFound, LinkExpired
 from diffuserve.core.job import Artifact
-from diffuserve.dialects.links import Links
+from diffuserve.core.request import Corner, Watermark
+from diffuserve.dialects.links import Links, unpacked
 from support.app import HeldClock
 
 pytestmark = pytest.mark.unit
@@ -29,12 +30,12 @@ def parts(url: str) -> tuple[str, str]:
 
 def test_a_link_stands_on_the_address_that_the_client_used(clock: HeldClock) -> None:
     url = Links(b"s", 60, clock).url(ARTIFACT, "http://10.0.0.5:8000/")
-    assert url.startswith(f"http://10.0.0.5:8000/files/{ID}?expires=1060&signature=")
+    assert url.startswith(f"http://10.0.0.5:8000/files/{ID}.png?expires=1060&signature=")
 
 
 def test_a_public_url_comes_first(clock: HeldClock) -> None:
     url = Links(b"s", 60, clock, "https://draw.example.org/sd/").url(ARTIFACT, "http://10.0.0.5:8000")
-    assert url.startswith(f"https://draw.example.org/sd/files/{ID}?")
+    assert url.startswith(f"https://draw.example.org/sd/files/{ID}.png?")
 
 
 def test_a_link_of_ours_opens_until_it_expires(clock: HeldClock) -> None:
@@ -82,3 +83,23 @@ async def test_where_pictures_lie_in_a_bucket_links_lead_there(clock: HeldClock)
 async def test_where_pictures_lie_on_the_disk_links_lead_to_this_server(clock: HeldClock) -> None:
     links = Links(b"s", 60, clock)
     assert (await links.of([ARTIFACT], "http://h"))(ARTIFACT) == links.url(ARTIFACT, "http://h")
+
+
+async def test_a_link_may_live_for_another_time_wherever_it_leads(clock: HeldClock) -> None:
+    ours = await Links(b"s", 60, clock).of([ARTIFACT], "http://h", seconds=90)
+    assert parts(ours(ARTIFACT))[0] == "1090"
+    theirs = await Links(b"s", 60, clock, storage=Bucket()).of([ARTIFACT], "http://h", seconds=90)
+    assert theirs(ARTIFACT).endswith("?for=90")
+
+
+async def test_a_watermark_in_a_link_is_signed_and_laid_over_by_this_server(clock: HeldClock) -> None:
+    mark = Watermark("AI生成", Corner.TOP_LEFT, 0.5, 0.1)
+    links = Links(b"s", 60, clock, storage=Bucket())
+    url = (await links.of([ARTIFACT], "http://h", watermark=mark))(ARTIFACT)
+    assert url.startswith(f"http://h/files/{ID}")
+    packed = parse_qs(urlsplit(url).query)["mark"][0]
+    links.check(ID, *parts(url), packed)
+    assert unpacked(packed) == mark
+    for forged in ("", packed + "A", "é"):
+        with pytest.raises(ArtifactNotFound):
+            links.check(ID, *parts(url), forged)

@@ -20,6 +20,20 @@ from support.pictures import HTML, as_base64, opened, picture
 pytestmark = pytest.mark.unit
 
 JOBS = "/diffuserve/v1/jobs"
+UNSTEERED = {
+    "asked_prompt": None,
+    "loras": {},
+    "controls": [],
+    "reference": None,
+    "inpaint": None,
+    "hires": None,
+    "variation": None,
+    "keep_texture": True,
+    "watermark": None,
+    "format": "png",
+    "quality": 90,
+}
+"""What a settled request says of all that was not asked for."""
 
 
 async def problem(server: Server, body: Any, path: str = JOBS) -> dict[str, Any]:
@@ -73,6 +87,7 @@ async def test_the_settled_request_shows_every_default(server: Server) -> None:
         "clip_skip": 0,
         "eta": 0.0,
         "strength": None,
+        **UNSTEERED,
     }
 
 
@@ -94,7 +109,7 @@ async def test_every_parameter_reaches_the_request(server: Server) -> None:
     }
     body = {**asked, "num_images": 2, "init_image": as_base64(picture()), "preview_every": 2}
     settled = (await drawn(server, **body))["request"]
-    assert settled == {**asked, "sampler": "euler_a"}
+    assert settled == {**UNSTEERED, **asked, "sampler": "euler_a"}
 
 
 async def test_null_means_the_default(server: Server) -> None:

@@ -9,11 +9,12 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+from PIL import Image
 
 from diffuserve.core.job import JobStatus
 from diffuserve.core.principal import ANONYMOUS
-from support.app import Caller, Server, serving
-from support.pictures import HTML, SVG, as_base64, bomb, opened, picture
+from support.app import Caller, Server, model, serving
+from support.pictures import HTML, SVG, as_base64, bomb, encoded, opened, picture
 
 pytestmark = pytest.mark.unit
 
@@ -435,10 +436,61 @@ async def test_an_unknown_model_is_answered_404(server: Server, path: str) -> No
     assert body["message"].startswith("no such model: x")
 
 
-async def test_masking_is_answered_honestly(server: Server) -> None:
-    status, body = await ask(server, "/masking")
-    assert (status, body["status"]) == (501, "failure")
-    assert "does not inpaint" in body["message"]
+# masking
+
+
+def black_and_white() -> bytes:
+    """White on its left half."""
+    mask = Image.new("L", (32, 16), 0)
+    mask.paste(255, (0, 0, 16, 16))
+    return encoded(mask)
+
+
+async def test_masking_repaints_the_white_part_and_keeps_the_rest(server: Server) -> None:
+    source = picture(64, 32, (10, 200, 30))
+    fields = {"prompt": "x", "strength": "0.9", "scheduler": "Euler a"}
+    files = {"init_image": ("a.png", source), "mask_image": ("b.png", black_and_white())}
+    answer = await server.client.post("/masking", data=fields, files=files)
+    assert answer.status_code == 200, answer.text
+    drawn = opened((await server.client.get(answer.json()["images"][0]["image_url"])).content)
+    assert drawn.size == (64, 32)
+    assert drawn.getpixel((60, 16)) == (10, 200, 30)
+    assert drawn.getpixel((2, 16)) != (10, 200, 30)
+    request = (await the_job(server, answer)).request
+    assert (request.strength, request.sampler, request.inpaint.mask.width) == (0.9, "euler_a", 32)
+
+
+async def test_masking_takes_base64(server: Server) -> None:
+    pictures = {"init_image": as_base64(picture(16, 16)), "mask_image": as_base64(black_and_white())}
+    assert (await ask(server, "/masking", **pictures))[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({}, "init_image is required"),
+        ({"init_image": as_base64(picture())}, "mask_image is required"),
+        ({"mask_image": as_base64(picture())}, "init_image is required"),
+        ({"init_image": as_base64(picture()), "mask_image": as_base64(HTML)}, "mask_image is not a picture"),
+        (
+            {"init_image": as_base64(picture()), "mask_image": as_base64(picture()), "strength": "1"},
+            "strength must be more than 0 and less than 1, got 1",
+        ),
+    ],
+)
+async def test_masking_says_what_it_lacks(server: Server, fields: dict[str, str], message: str) -> None:
+    assert await refusal(server, "/masking", **fields) == message
+
+
+async def test_a_model_that_only_repaints_is_refused_without_a_mask_under_our_name_for_it(tmp_path: Path) -> None:
+    async with serving(tmp_path, models=(model("filler", inpainting=True),)) as server:
+        assert (await refusal(server)).startswith("mask_image must be given with the model filler")
+
+
+async def test_a_lora_tag_that_is_unknown_is_told_in_the_header(server: Server) -> None:
+    answer = await server.client.post("/txt2img", data={"prompt": "x <lora:ink:1>", "width": "64", "height": "64"})
+    assert "there is no LoRA ink for the model tiny" in answer.headers["diffuserve-notes"]
+    assert await the_prompt(server, answer) == "x"
 
 
 # Failures behind the door

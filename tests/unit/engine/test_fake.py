@@ -134,6 +134,18 @@ async def test_an_iterator_that_is_closed_early_leaves_nothing(engine: FakeEngin
     await events.aclose()  # type: ignore[attr-defined]
 
 
+async def test_jobs_step_side_by_side_and_their_time_counts_once() -> None:
+    clock = FakeClock()
+    engine = FakeEngine(1.0, clock)
+    await engine.start()
+    jobs = [asyncio.create_task(_last(engine.generate(n, resolved(num_inference_steps=2)))) for n in (1, 2)]
+    await clock.until_asleep(1.0)
+    await clock.advance(2.0)
+    await asyncio.gather(*jobs)
+    status = engine.status()
+    assert (status.rows, status.step_seconds) == (4, 2.0)
+
+
 async def test_cancelling_an_unknown_job_is_ignored(engine: FakeEngine) -> None:
     await engine.cancel(404)
 

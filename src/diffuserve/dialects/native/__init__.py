@@ -1,9 +1,9 @@
 """The native dialect: diffuserve's own JSON API under `/diffuserve/v1`, asynchronous, with live progress.
 
-`POST jobs`, `GET jobs/{id}`, `GET jobs/{id}/events`, `DELETE jobs/{id}`, `GET models`, `GET samplers`. Field names are
-the core's own. It also answers for paths that belong to no dialect. `docs/dialects/native.md` is its page.
+`POST jobs`, `GET jobs/{id}`, `GET jobs/{id}/events`, `DELETE jobs/{id}`, `GET models`, `GET styles`, `GET samplers`. Field
+names are the core's own. It also answers for paths that belong to no dialect. `docs/dialects/native.md` is its page.
 
-Read on in `wire.py`, `parse.py`, `render.py`, `errors.py`, `routes.py`.
+Read on in `body.py`, `wire.py`, `parse.py`, `pictures.py`, `render.py`, `lists.py`, `errors.py`, `routes.py`.
 """
 
 from __future__ import annotations

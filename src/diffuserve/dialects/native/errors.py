@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from diffuserve.core import errors as e
-from diffuserve.dialects.base import ErrorTable, allow_header, challenge_header, retry_header
+from diffuserve.dialects.base import ErrorTable, allow_header, challenge_header, retry_header, sentence
 from diffuserve.dialects.native.wire import Problem
 
 STATUSES: ErrorTable[int] = ErrorTable(
@@ -43,10 +43,19 @@ STATUSES: ErrorTable[int] = ErrorTable(
 )
 
 
+NAMES = {
+    "inpaint": "mask",
+    "variation_seeds": "variation.seeds",
+    "variation_strength": "variation.strength",
+}
+"""The core's parameter names, where ours differ."""
+
+
 def render_error(error: e.DiffuserveError, request: Request) -> Response:
     status = STATUSES[error]
     title = HTTPStatus(status).phrase
-    problem = Problem(title=title, status=status, detail=error.message, code=error.code, param=error.param)
+    param = NAMES.get(error.param or "", error.param)
+    problem = Problem(title=title, status=status, detail=sentence(error, NAMES), code=error.code, param=param)
     return Response(
         problem.model_dump_json(exclude_none=True),
         status_code=status,

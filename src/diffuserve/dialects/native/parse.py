@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import re
+from dataclasses import replace
+from typing import Any
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
@@ -18,11 +20,42 @@ from diffuserve.core.errors import (
     UnsupportedMediaType,
 )
 from diffuserve.core.ports import Idempotency
-from diffuserve.core.request import MAX_SEED, GenerationRequest
-from diffuserve.dialects.base import Rooms
+from diffuserve.core.request import (
+    MAX_SEED,
+    Control,
+    GenerationRequest,
+    HiresFix,
+    Inpaint,
+    Lora,
+    Reference,
+    Watermark,
+)
+from diffuserve.dialects.base import Rooms, unknown_value
 from diffuserve.dialects.callbacks import Wish, callback
-from diffuserve.dialects.native.wire import JobBody
-from diffuserve.dialects.pictures import input_picture
+from diffuserve.dialects.native.body import PARTS, JobBody, Part
+from diffuserve.dialects.native.pictures import read_pictures
+
+OUTPAINT_STRENGTH = 0.95
+"""Default where there is nothing yet under what is painted but the colours of the edge."""
+
+_AS_THEY_ARE = (
+    "model",
+    "width",
+    "height",
+    "num_inference_steps",
+    "guidance_scale",
+    "sampler",
+    "schedule",
+    "clip_skip",
+    "eta",
+    "keep_texture",
+    "preview_every",
+    "style",
+    "enhance_prompt",
+    "format",
+    "quality",
+)
+"""Fields whose names and values are the core's own."""
 
 _ACCEPTED = {
     "string_type": "text",
@@ -31,6 +64,10 @@ _ACCEPTED = {
     "float_type": "a number",
     "finite_number": "a finite number",
     "list_type": "a list",
+    "bool_type": "true or false",
+    "dict_type": "an object",
+    "model_type": "an object",
+    "model_attributes_type": "an object",
 }
 
 
@@ -67,14 +104,17 @@ def to_idempotency(key: str | None, body: bytes) -> Idempotency | None:
 
 def refusal(detail: ErrorDetails) -> DiffuserveError:
     """The first thing that is wrong with a body, in our words."""
-    name = "".join(f"[{part}]" if isinstance(part, int) else str(part) for part in detail["loc"])
+    name = _dotted(detail["loc"])
     match detail["type"]:
         case "json_invalid":
             return MalformedBody(f"the body is not valid JSON: {detail['ctx']['error']}")
         case "missing":
             return MissingParameter(name)
         case "extra_forbidden":
-            return InvalidParameter(name, f"one of the known parameters: {', '.join(JobBody.model_fields)}")
+            known = PARTS[str(detail["loc"][0])] if len(detail["loc"]) > 1 else JobBody
+            return InvalidParameter(name, f"one of the known parameters: {', '.join(known.model_fields)}")
+        case "enum":
+            return unknown_value(name, re.findall("'([^']*)'", detail["ctx"]["expected"]), detail["input"])
         case kind if not name:
             return MalformedBody("the body must be a JSON object")
         case kind:
@@ -82,35 +122,50 @@ def refusal(detail: ErrorDetails) -> DiffuserveError:
             return InvalidParameter(name, _ACCEPTED.get(kind, "of another type"), shown)
 
 
+def _dotted(place: tuple[int | str, ...]) -> str:
+    """`controls[0].scale`."""
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place).removeprefix(".")
+
+
 async def to_request(body: JobBody, rooms: Rooms) -> GenerationRequest:
     """Raises MissingParameter, InvalidParameter, UnreadablePicture."""
     if not body.prompt.strip():
         raise MissingParameter("prompt")
     count = 1 if body.num_images is None else body.num_images
-    picture = None
-    if body.strength is not None and body.init_image is None:
-        raise MissingParameter("init_image")
     chosen = _seeds(body, count)
-    if body.init_image is not None:
-        picture = await input_picture(rooms, body.init_image, "init_image")
-    return GenerationRequest(
+    found = await read_pictures(body, rooms)
+    request = GenerationRequest(
         prompt=body.prompt,
         negative_prompt=body.negative_prompt or "",
-        model=body.model,
-        width=body.width,
-        height=body.height,
         num_images=count,
         seeds=chosen,
-        num_inference_steps=body.num_inference_steps,
-        guidance_scale=body.guidance_scale,
-        sampler=body.sampler,
-        schedule=body.schedule,
-        clip_skip=body.clip_skip or 0,
-        eta=body.eta or 0.0,
-        init_image=picture,
+        init_image=found.init_image,
         strength=body.strength,
-        preview_every=body.preview_every or 0,
+        loras=tuple(Lora(name, weight) for name, weight in (body.loras or {}).items()),
+        controls=tuple(
+            Control(image=image, **given(control, "image"))
+            for control, image in zip(body.controls or (), found.controls, strict=True)
+        ),
+        reference=Reference(image=found.reference, **given(body.reference, "image"))
+        if body.reference is not None and found.reference is not None
+        else None,
+        inpaint=None if found.mask is None else Inpaint(found.mask, **given(body.inpaint)),
+        hires=None if body.hires is None else HiresFix(**given(body.hires)),
+        variation_seeds=() if body.variation is None else tuple(body.variation.seeds or ()),
+        variation_strength=0.0 if body.variation is None else body.variation.strength,
+        watermark=None if body.watermark is None else Watermark(**given(body.watermark)),
+        **{name: value for name in _AS_THEY_ARE if (value := getattr(body, name)) is not None},
     )
+    if body.outpaint is not None and body.strength is None:
+        request = replace(request, strength=OUTPAINT_STRENGTH)
+    return request
+
+
+def given(part: Part | None, *without: str) -> dict[str, Any]:
+    """What was said in a part of the body, for a dataclass of the core to fill in the rest."""
+    if part is None:
+        return {}
+    return {name: value for name, value in part if value is not None and name not in without}
 
 
 def _seeds(body: JobBody, count: int) -> tuple[int, ...]:

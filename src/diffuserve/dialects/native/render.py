@@ -1,24 +1,23 @@
-"""A `Job`, its events and notification, the catalog and the sampler table as native JSON."""
+"""A `Job`, its events and notification as native JSON."""
 
 from __future__ import annotations
 
 import base64
 from collections.abc import Callable
+from dataclasses import fields
 from datetime import UTC, datetime
+from typing import Any
 
 from pydantic import BaseModel
 from starlette.responses import Response
 
-from diffuserve.core import samplers
 from diffuserve.core.delivery import Delivery
 from diffuserve.core.events import Preview, Progress
 from diffuserve.core.job import Artifact, Job, JobStatus
-from diffuserve.core.model import ModelInfo
-from diffuserve.core.request import ResolvedRequest
+from diffuserve.core.request import Control, HiresFix, Inpaint, Reference, ResolvedRequest, Watermark
 from diffuserve.dialects.base import Rooms
 from diffuserve.dialects.callbacks import signing_secret
 from diffuserve.dialects.native import wire
-from diffuserve.jobs.catalog import Catalog
 from diffuserve.media.finish import preview as jpeg
 from diffuserve.webhooks import sign
 from diffuserve.webhooks.rendered import Rendered
@@ -64,28 +63,6 @@ def preview_data(event: Preview) -> dict[str, object]:
     return {"index": event.index, "step": event.step, "image": f"data:image/jpeg;base64,{picture}"}
 
 
-def model_list(catalog: Catalog) -> wire.ModelList:
-    return wire.ModelList(models=[_model(model, model.name == catalog.default.name) for model in catalog.models])
-
-
-def sampler_list() -> wire.SamplerList:
-    return wire.SamplerList(
-        samplers=[
-            wire.SamplerView(id=s.id, label=s.label, aliases=list(s.aliases), schedules=sorted(s.schedules))
-            for s in samplers.SAMPLERS.values()
-        ],
-        schedules=[
-            wire.ScheduleView(id=s.id, label=s.label, aliases=list(s.aliases)) for s in samplers.SCHEDULES.values()
-        ],
-        substitutes=[
-            wire.SubstituteView(
-                label=s.label, aliases=list(s.aliases), sampler=s.sampler, schedule=s.schedule, reason=s.reason
-            )
-            for s in samplers.substitutes()
-        ],
-    )
-
-
 def reply(body: BaseModel, status: int = 200, headers: dict[str, str] | None = None) -> Response:
     return Response(body.model_dump_json(), status_code=status, headers=headers, media_type="application/json")
 
@@ -105,7 +82,25 @@ def _settled(request: ResolvedRequest) -> wire.SettledRequest:
         clip_skip=request.clip_skip,
         eta=request.eta,
         strength=request.strength if request.init_image else None,
+        asked_prompt=request.asked_prompt,
+        loras={lora.name: lora.weight for lora in request.loras},
+        controls=[wire.SettledControl(**_facts(control, "image")) for control in request.controls],
+        reference=wire.SettledReference(**_facts(request.reference, "image")) if request.reference else None,
+        inpaint=wire.SettledInpaint(**_facts(request.inpaint, "mask")) if request.inpaint else None,
+        hires=wire.SettledHires(**_facts(request.hires)) if request.hires else None,
+        variation=wire.SettledVariation(seeds=list(request.variation_seeds), strength=request.variation_strength)
+        if request.variation_seeds
+        else None,
+        keep_texture=request.keep_texture,
+        watermark=wire.SettledWatermark(**_facts(request.watermark)) if request.watermark else None,
+        format=request.format,
+        quality=request.quality,
     )
+
+
+def _facts(part: Control | Reference | Inpaint | HiresFix | Watermark, *without: str) -> dict[str, Any]:
+    """The fields of a part of a request, without its pictures."""
+    return {field.name: getattr(part, field.name) for field in fields(part) if field.name not in without}
 
 
 def _image(artifact: Artifact, url: Callable[[Artifact], str]) -> wire.ImageView:
@@ -118,25 +113,6 @@ def _image(artifact: Artifact, url: Callable[[Artifact], str]) -> wire.ImageView
         seed=artifact.seed,
         size=artifact.size,
         sha256=artifact.digest,
-    )
-
-
-def _model(model: ModelInfo, default: bool) -> wire.ModelView:
-    return wire.ModelView(
-        name=model.name,
-        default=default,
-        family=model.family.value,
-        aliases=list(model.aliases),
-        description=model.description,
-        languages=list(model.languages),
-        native=wire.NativeSides(min_side=model.native.min_side, max_side=model.native.max_side),
-        defaults=wire.ModelDefaults(
-            sampler=model.sampler,
-            num_inference_steps=model.num_inference_steps,
-            guidance_scale=model.guidance_scale,
-            width=model.size,
-            height=model.size,
-        ),
     )
 
 

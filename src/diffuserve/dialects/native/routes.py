@@ -15,7 +15,8 @@ from diffuserve.core.errors import DeadlineExceeded, JobNotFound
 from diffuserve.core.job import Artifact, Job
 from diffuserve.dialects.base import Rooms, base_url
 from diffuserve.dialects.endpoint import attend, dialect_router, principal
-from diffuserve.dialects.native import render, wire
+from diffuserve.dialects.native import lists, render, wire
+from diffuserve.dialects.native.body import body_schema
 from diffuserve.dialects.native.errors import render_error
 from diffuserve.dialects.native.events import LAST_ID, event_stream
 from diffuserve.dialects.native.parse import read_body, to_callback, to_idempotency, to_request
@@ -75,7 +76,7 @@ def build(rooms: Rooms) -> APIRouter:
             200: {"model": wire.JobView, "description": "The job ended while the caller waited"},
             **_problems(400, 401, 402, 403, 409, 413, 415, 429, 503),
         },
-        openapi_extra=wire.body_schema(),
+        openapi_extra=body_schema(),
         callbacks=_callbacks().routes,
     )
     async def submit(
@@ -146,18 +147,32 @@ def build(rooms: Rooms) -> APIRouter:
         job = await rooms.jobs.get(principal(request), number(job_id))
         return event_stream(rooms.jobs.watch(principal(request), job.id), partial(links, request), rooms.clock)
 
-    @router.get("/models", operation_id="native_models", summary="Models", response_model=wire.ModelList)
+    @router.get(
+        "/models",
+        operation_id="native_models",
+        summary="Models, and the LoRAs, ControlNets and adapters that fit them",
+        response_model=lists.ModelList,
+    )
     async def models(request: Request) -> Response:
-        return render.reply(render.model_list(rooms.jobs.catalog))
+        return render.reply(lists.model_list(rooms.jobs.catalog))
+
+    @router.get(
+        "/styles",
+        operation_id="native_styles",
+        summary="Styles that can be put around a prompt",
+        response_model=lists.StyleList,
+    )
+    async def styles(request: Request) -> Response:
+        return render.reply(lists.style_list())
 
     @router.get(
         "/samplers",
         operation_id="native_samplers",
         summary="Samplers, schedules, and names that stand for others",
-        response_model=wire.SamplerList,
+        response_model=lists.SamplerList,
     )
     async def samplers(request: Request) -> Response:
-        return render.reply(render.sampler_list())
+        return render.reply(lists.sampler_list())
 
     async def show(request: Request, job: Job, status: int = 200, headers: dict[str, str] | None = None) -> Response:
         view = render.job_view(job, await links(request, job), rooms.jobs.progress(job.id))

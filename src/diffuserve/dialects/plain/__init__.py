@@ -1,7 +1,7 @@
 """The plain dialect: the form-encoded Stable Diffusion server that early plugins and scripts speak.
 
-`POST /txt2img`, `/img2img` and `/custom/<model>` answer when the pictures are done, `GET /ping` and `/custom_models` at
-once. Declared gap: `/masking` (inpainting) is answered 501. `docs/dialects/plain.md` says what each parameter does.
+`POST /txt2img`, `/img2img`, `/masking` (inpainting) and `/custom/<model>` answer when the pictures are done, `GET /ping`
+and `/custom_models` at once. `docs/dialects/plain.md` says what each parameter does.
 
 Read on in `wire.py`, `parse.py`, `keys.py`, `render.py`, `errors.py`, `routes.py`.
 """
@@ -24,7 +24,7 @@ def dialect(manners: Manners | None = None) -> Dialect:
     return Dialect(
         name="plain",
         title="Plain",
-        description="Form-encoded text-to-image and image-to-image; the answer waits for the pictures.",
+        description="Form-encoded text-to-image, image-to-image and inpainting; the answer waits for the pictures.",
         mounts=("", "/plain"),
         territory=("/txt2img", "/img2img", "/masking", "/custom", "/custom_models", "/ping", "/plain"),
         build=partial(build, manners=manners),

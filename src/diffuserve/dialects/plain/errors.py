@@ -41,7 +41,13 @@ STATUSES: ErrorTable[int] = ErrorTable(
     }
 )
 
-NAMES = {"num_images": "num_outputs", "sampler": "scheduler", "schedule": "scheduler"}
+NAMES = {
+    "num_images": "num_outputs",
+    "sampler": "scheduler",
+    "schedule": "scheduler",
+    "inpaint": "mask_image",
+    "loras.weight": "the weight of a LoRA in the prompt",
+}
 """The core's parameter names, where ours differ."""
 
 

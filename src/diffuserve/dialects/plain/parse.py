@@ -10,10 +10,10 @@ from typing import TypeVar
 from diffuserve.config import Settings
 from diffuserve.core import samplers
 from diffuserve.core.errors import InvalidParameter, MissingParameter
-from diffuserve.core.request import GenerationRequest
+from diffuserve.core.request import GenerationRequest, Inpaint
 from diffuserve.dialects.base import Rooms, unknown_value
 from diffuserve.dialects.bodies import Fields
-from diffuserve.dialects.pictures import input_picture
+from diffuserve.dialects.pictures import input_mask, input_picture
 
 MAX_SOURCE_SIDE = 1024
 """Sides of a source picture over this many pixels are scaled down before it is drawn on."""
@@ -90,8 +90,9 @@ def txt2img(fields: Fields, manners: Manners, model: str | None = None) -> Wish:
     return replace(wish, request=replace(wish.request, width=width, height=height))
 
 
-async def img2img(fields: Fields, rooms: Rooms, manners: Manners) -> Wish:
-    """`width` and `height` are ignored here: the result is as large as its source.
+async def img2img(fields: Fields, rooms: Rooms, manners: Manners, also: str | None = None) -> Wish:
+    """`width` and `height` are ignored here: the result is as large as its source. `also` names another picture that must
+    be there.
 
     Raises MissingParameter, InvalidParameter, UnreadablePicture.
     """
@@ -101,9 +102,22 @@ async def img2img(fields: Fields, rooms: Rooms, manners: Manners) -> Wish:
     source = values.picture("init_image")
     if source is None:
         raise MissingParameter("init_image")
+    if also is not None and values.picture(also) is None:
+        raise MissingParameter(also)
     # Last of all: the picture is the only field that costs anything to look at.
     picture = await input_picture(rooms, source, "init_image", MAX_SOURCE_SIDE)
     return replace(wish, request=replace(wish.request, init_image=picture, strength=strength))
+
+
+async def masking(fields: Fields, rooms: Rooms, manners: Manners) -> Wish:
+    """As `img2img`, but only the white part of `mask_image` is repainted.
+
+    Raises MissingParameter, InvalidParameter, UnreadablePicture.
+    """
+    source = _Values(fields).picture("mask_image")
+    wish = await img2img(fields, rooms, manners, also="mask_image")
+    mask = await input_mask(rooms, source or "", "mask_image")
+    return replace(wish, request=replace(wish.request, inpaint=Inpaint(mask)))
 
 
 def seeds(seed: int, count: int) -> tuple[int, ...]:

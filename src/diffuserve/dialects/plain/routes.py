@@ -16,7 +16,7 @@ from diffuserve.dialects.base import Rooms, base_url
 from diffuserve.dialects.bodies import read_fields
 from diffuserve.dialects.endpoint import attend, dialect_router, principal
 from diffuserve.dialects.plain import parse, wire
-from diffuserve.dialects.plain.errors import failure, render_error
+from diffuserve.dialects.plain.errors import render_error
 from diffuserve.dialects.plain.keys import by_key
 from diffuserve.dialects.plain.render import custom_models, success
 from diffuserve.jobs.service import ended_or_raise
@@ -76,14 +76,13 @@ def build(rooms: Rooms, manners: parse.Manners) -> APIRouter:
     @router.post(
         "/masking",
         operation_id="plain_masking",
-        summary="Inpainting: not offered yet",
-        status_code=501,
-        response_model=wire.Failure,
-        response_description="Always",
+        summary="Repaint a part of a picture",
+        response_model=wire.Success,
+        responses=FAILURES,
+        openapi_extra=wire.form_schema(wire.MaskingForm),
     )
     async def masking(request: Request) -> Response:
-        message = "this server does not inpaint yet; img2img redraws a whole picture"
-        return failure(501, message, manners.always_200)
+        return await draw(request, await parse.masking(await read_fields(request), rooms, manners))
 
     @router.get("/ping", operation_id="plain_ping", summary="Is the server there?", response_model=wire.Pong)
     async def ping(request: Request) -> wire.Pong:

@@ -62,6 +62,14 @@ class Img2ImgForm(CommonForm):
     ] = 0.7
 
 
+class MaskingForm(Img2ImgForm):
+    model_config = ConfigDict(title="Masking")
+
+    mask_image: Annotated[
+        str, Field(description="White is repainted, black is kept; given as `init_image`, and brought to its size.")
+    ]
+
+
 class Image(BaseModel):
     """One picture."""
 
@@ -104,8 +112,9 @@ def form_schema(form: type[BaseModel]) -> dict[str, Any]:
     """The OpenAPI request body of `form`, in the three encodings that are understood."""
     schema = form.model_json_schema()
     multipart = deepcopy(schema)
-    if "init_image" in multipart["properties"]:
-        multipart["properties"]["init_image"]["format"] = "binary"
+    for name in ("init_image", "mask_image"):
+        if name in multipart["properties"]:
+            multipart["properties"][name]["format"] = "binary"
     return {
         "requestBody": {
             "required": True,
