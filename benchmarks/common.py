@@ -17,11 +17,14 @@ import urllib.request
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from ctypes.util import find_library
 from pathlib import Path
+from random import Random
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
 BIN = Path(sys.executable).parent
+BUSY = os.getloadavg()[0]
+"""Processes at work when the benchmark began: well below 1 on an idle machine."""
 
 
 def machine() -> dict[str, str]:
@@ -39,6 +42,7 @@ def machine() -> dict[str, str]:
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
         "allocator": allocator() or "the C library's",
+        "others_at_work": f"{BUSY:.1f}",
         "commit": commit.stdout.strip() + (" with changes" if dirty.stdout.strip() else ""),
         "date": time.strftime("%Y-%m-%d"),
     }
@@ -50,18 +54,27 @@ def allocator() -> str | None:
 
 
 def preload_allocator() -> None:
-    """Start this process again with the allocator that the engine's own process has; nothing where it has it already."""
-    library = allocator()
-    if library and "tcmalloc" not in os.environ.get("LD_PRELOAD", ""):
+    """Start this process again in the environment of the engine's own process: its allocator, the way its threads wait for
+    each other. Nothing where it has that already."""
+    if "BENCH_AS_ENGINE" not in os.environ:
         sys.stdout.flush()
-        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**os.environ, "LD_PRELOAD": library})
+        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**engine_environment(), "BENCH_AS_ENGINE": "1"})
+
+
+def engine_environment(*, compiled: bool = False) -> dict[str, str]:
+    """What the server gives its engine process."""
+    from diffuserve.engine import spawn
+    from diffuserve.engine.messages import EngineConfig
+
+    return spawn.environment(EngineConfig((), "", compile=compiled), os.environ, spawn.find_allocator())
 
 
 def save(name: str, figures: dict[str, Any]) -> None:
-    """Print the figures and keep them in `results/<name>.json`."""
-    RESULTS.mkdir(exist_ok=True)
-    report = {"benchmark": name, "machine": machine(), "figures": figures}
-    (RESULTS / f"{name}.json").write_text(json.dumps(report, indent=2) + "\n")
+    """Print the figures and keep them in `results/<name>.json`; with BENCH_DRY set they are only printed."""
+    if not os.environ.get("BENCH_DRY"):
+        RESULTS.mkdir(exist_ok=True)
+        report = {"benchmark": name, "machine": machine(), "figures": figures}
+        (RESULTS / f"{name}.json").write_text(json.dumps(report, indent=2) + "\n")
     print(json.dumps(figures, indent=2))
 
 
@@ -115,6 +128,28 @@ async def closed_loop(jobs: Sequence[Any], clients: int, call: Callable[[Any], A
 
     began = time.perf_counter()
     await asyncio.gather(*(client() for _ in range(clients)))
+    return time.perf_counter() - began, latencies
+
+
+async def open_loop(
+    jobs: Sequence[Any], rate: float, call: Callable[[Any], Awaitable[None]], seed: int = 1
+) -> tuple[float, list]:
+    """Callers that come by themselves, `rate` a second and at random (a Poisson process), whether or not the ones before
+    were answered; (seconds from the first to the last answer, [(job, seconds)])."""
+    random = Random(seed)
+    latencies: list[tuple[Any, float]] = []
+
+    async def caller(job: Any) -> None:
+        began = time.perf_counter()
+        await call(job)
+        latencies.append((job, time.perf_counter() - began))
+
+    began = due = time.perf_counter()
+    async with asyncio.TaskGroup() as callers:
+        for job in jobs:
+            await asyncio.sleep(max(0.0, due - time.perf_counter()))
+            callers.create_task(caller(job))
+            due += random.expovariate(rate)
     return time.perf_counter() - began, latencies
 
 

@@ -1,4 +1,8 @@
-"""Eight clients in a closed loop, jobs of 10, 10, 10 and 50 steps in a shuffled order, on the embedded model.
+"""Eight clients in a closed loop, then callers who come by themselves (Poisson arrivals); jobs of 10, 10, 10 and 50 steps in a
+shuffled order, on the embedded model.
+
+The callers come at a share of what diffuserve drew in its own closed loop just before: the same times and the same jobs for each
+server. Where that is more than a server can draw, its queue grows for as long as they come, and its seconds say how long that was.
 
 diffuserve answers through its whole path (HTTP, durable job, stored PNG, signed link, download), the peers straight from
 memory: the pipeline under a lock, and LitServe.
@@ -25,6 +29,7 @@ import common
 
 PROMPTS = ("红苹果", "a rocket", "a panda", "生日蛋糕")
 MIX = (10, 10, 10, 50)
+OURS, LOCK = "diffuserve", "pipeline under a lock"
 PEERS = Path(__file__).resolve().parent / "peers"
 
 Job = tuple[int, int]
@@ -67,6 +72,7 @@ def main() -> None:
     parser.add_argument(
         "--compile", action="store_true", help="measure diffuserve with --compile too (minutes to start)"
     )
+    parser.add_argument("--share", type=float, default=0.6, help="callers that come by themselves, of our throughput")
     options = parser.parse_args()
     figures: dict[str, Any] = {"jobs": options.jobs, "clients": options.clients, "servers": {}}
     pictures: dict[str, bytes] = {}
@@ -76,6 +82,10 @@ def main() -> None:
                 print(f"measuring {name} ...", file=sys.stderr)
                 base = ready.rsplit("/", 1)[0]
                 figures["servers"][name], pictures[name] = asyncio.run(_measure(base, call, options))
+                # Ours goes first: how many come to the others follows from what it can do.
+                rate = options.share * figures["servers"][OURS]["pictures_per_second"]
+                figures["servers"][name]["poisson"] = asyncio.run(_poisson(base, call, options.jobs, rate))
+    figures["poisson_arrivals_per_second"] = round(rate, 2)
     _compare(figures, pictures)
     common.save("mixed_load", figures)
 
@@ -91,37 +101,56 @@ def _servers(folder: Path, compiled: bool) -> list[tuple[str, list[str], str, Ca
         command = common.diffuserve(port, folder / name)
         return name, command, f"http://127.0.0.1:{port}/readyz", call_diffuserve, environment
 
-    servers = [peer("pipeline under a lock", "naive.py", "ready"), peer("LitServe", "lit.py", "health")]
-    servers.append(ours("diffuserve"))
+    servers = [ours(OURS), peer("LitServe", "lit.py", "health"), peer(LOCK, "naive.py", "ready")]
     if compiled:
         servers.append(ours("diffuserve compiled", DIFFUSERVE_COMPILE="true"))
     return servers
 
 
+def _jobs(count: int) -> list[Job]:
+    jobs = [(number, MIX[number % len(MIX)]) for number in range(count)]
+    random.Random(1).shuffle(jobs)
+    return jobs
+
+
 async def _measure(base: str, call: Call, options: argparse.Namespace) -> tuple[dict[str, Any], bytes]:
-    random.seed(1)
-    jobs = [(number, MIX[number % len(MIX)]) for number in range(options.jobs)]
-    random.shuffle(jobs)
     async with httpx2.AsyncClient(base_url=base, timeout=900) as client:
         await common.closed_loop([(n, 10) for n in range(options.clients)], options.clients, lambda j: call(client, j))
-        wall, latencies = await common.closed_loop(jobs, options.clients, lambda job: call(client, job))
+        wall, latencies = await common.closed_loop(
+            _jobs(options.jobs), options.clients, lambda job: call(client, job)
+        )
         picture = await call(client, (0, 10))
-    figures: dict[str, Any] = {"pictures_per_second": round(options.jobs / wall, 3)}
+    return _figures(wall, latencies), picture
+
+
+async def _poisson(base: str, call: Call, jobs: int, rate: float) -> dict[str, Any]:
+    unlimited = httpx2.Limits(max_connections=None, max_keepalive_connections=None)
+    async with httpx2.AsyncClient(base_url=base, timeout=1800, limits=unlimited) as client:
+        wall, latencies = await common.open_loop(_jobs(jobs), rate, lambda job: call(client, job))
+    return _figures(wall, latencies)
+
+
+def _figures(wall: float, latencies: list[tuple[Job, float]]) -> dict[str, Any]:
+    figures: dict[str, Any] = {"pictures_per_second": round(len(latencies) / wall, 3)}
     for steps in sorted(set(MIX)):
         seconds = [latency for (_, asked), latency in latencies if asked == steps]
         figures[f"{steps}_steps"] = {
             "p50_seconds": round(common.percentile(seconds, 50), 2),
             "p99_seconds": round(common.percentile(seconds, 99), 2),
         }
-    return figures, picture
+    return figures
 
 
 def _compare(figures: dict[str, Any], pictures: dict[str, bytes]) -> None:
-    naive = figures["servers"]["pipeline under a lock"]
+    naive = figures["servers"][LOCK]
     for name, row in figures["servers"].items():
         row["times_the_lock"] = round(row["pictures_per_second"] / naive["pictures_per_second"], 2)
-        row["short_p99_better"] = round(naive["10_steps"]["p99_seconds"] / row["10_steps"]["p99_seconds"], 2)
-        ours, theirs = (_pixels(pictures[n]) for n in (name, "pipeline under a lock"))
+        for mine, locks in ((row, naive), (row["poisson"], naive["poisson"])):
+            mine["short_p99_better"] = round(locks["10_steps"]["p99_seconds"] / mine["10_steps"]["p99_seconds"], 2)
+        row["poisson"]["arrivals_of_its_throughput"] = round(
+            figures["poisson_arrivals_per_second"] / row["pictures_per_second"], 2
+        )
+        ours, theirs = (_pixels(pictures[n]) for n in (name, LOCK))
         row["mean_difference_of_255"] = round(float(np.abs(ours - theirs).mean()), 2)
 
 

@@ -246,6 +246,18 @@ class Settings(BaseSettings):
     volcengine_tokens: Annotated[dict[str, SecretStr], Field(repr=False)] = {}
     """Session tokens (STS) that callers must show beside their access key: access key to token."""
 
+    # Manners of the iPollo dialect
+    ipollo_model: str | None = None
+    """The model behind `stableDiffsionXL`, which callers cannot choose; default: the default model."""
+    ipollo_side: Annotated[int, Field(ge=64, le=2048)] = 512
+    """Width and height of a picture where the caller names none; SDXL draws better at 1024."""
+    ipollo_wait_seconds: Annotated[float, Field(gt=0)] = 300.0
+    """How long a call waits for its picture; after that, the picture can be asked for as a task."""
+    ipollo_bench_mark: str = ""
+    """The class of device that account records name."""
+    ipollo_always_104: bool = False
+    """Answer 104 for failed tasks at every path, and not at sadTalker's only."""
+
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_json: bool = False
 

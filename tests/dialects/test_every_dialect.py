@@ -87,6 +87,15 @@ EXAMPLES = {
         frozenset({"error_code", "error_msg", "id"}),
         always_200=True,
     ),
+    "ipollo": Example(
+        "/iPollo/stableDiffsionXL/txt2img",
+        "application/json",
+        b'{"prompt": "x", "btc_address": "0x6fd5", "width": 64, "height": 64, "steps": 5}',
+        b"{",
+        b'{"prompt": "x", "btc_address": "0x6fd5", "seed": "magic"}',
+        frozenset({"result_code", "msg", "prompt", "key", "image_base"}),
+        other_keys=frozenset({"result_code", "msg"}),
+    ),
     "volcengine": Example(
         "/volcengine/?Action=CVProcess&Version=2022-08-31",
         "application/json",

@@ -23,6 +23,7 @@ PARAMETERS = {"family": "images", "job_id": "{job}", "url_path": "tiny", "endpoi
 """What to put into each parameter of any dialect's paths; `{job}` is the victim's job. A new dialect adds its own."""
 
 TURNED_AWAY: dict[str, Callable[[httpx2.Response], bool]] = {
+    "ipollo": lambda answer: answer.status_code == 401 or answer.json()["result_code"] == 201,
     "qianfan": lambda answer: answer.status_code == 401 or answer.json().get("error_code") == 110,
 }
 """How a dialect that does not answer 401 says that a key is needed. A new dialect adds its own."""

@@ -101,7 +101,7 @@ class S3Blobs(ObjectBlobs):
     def attributes(self, key: str) -> obstore.Attributes:
         """A link leads to the object itself: it must tell browsers what it is, and its name when it is saved."""
         name = key.rpartition("/")[2]
-        media_type = mimetypes.guess_type(name)[0] or "application/octet-stream"
+        media_type = mimetypes.guess_type(name, strict=False)[0] or "application/octet-stream"
         return {"Content-Type": media_type, "Content-Disposition": f'inline; filename="{name}"'}
 
     async def link(self, key: str, seconds: int) -> str:

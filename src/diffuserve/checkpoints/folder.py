@@ -18,6 +18,7 @@ _PIPELINES = {
     "StableDiffusionPipeline": Family.SD15,
     "StableDiffusionImg2ImgPipeline": Family.SD15,
     "StableDiffusionInpaintPipeline": Family.SD15,
+    "LatentConsistencyModelPipeline": Family.SD15,
     "StableDiffusionXLPipeline": Family.SDXL,
     "StableDiffusionXLImg2ImgPipeline": Family.SDXL,
     "StableDiffusionXLInpaintPipeline": Family.SDXL,
@@ -137,8 +138,6 @@ def _check_unet(folder: Path, family: Family, unet: Mapping[str, Any], vae: Mapp
     # Latents; or latents, a mask, and the latents of the masked picture.
     if not isinstance(latents, int) or channels not in (latents, 2 * latents + 1):
         raise ConfigurationError(f"{folder} is an editing model: it cannot draw from a prompt alone")
-    if unet.get("time_cond_proj_dim") is not None:
-        raise ConfigurationError(f"{folder} is a model with distilled guidance, which is not supported")
     return bool(channels != latents)
 
 

@@ -17,6 +17,8 @@ from diffuserve.core.model import ModelInfo, NativeRange
 
 DEFAULT_STEPS = 30
 DEFAULT_GUIDANCE = 7.5
+_OF_SAMPLER = {"lcm": (4, 8.5)}
+"""Steps and guidance of models that come with a certain sampler: diffusers' own for latent consistency models."""
 
 
 def describe(path: Path, name: str, overrides: Overrides | None = None) -> ModelInfo:
@@ -28,6 +30,7 @@ def describe(path: Path, name: str, overrides: Overrides | None = None) -> Model
     """
     found = read_folder(path) if path.is_dir() else read_single(path)
     said = (overrides or Overrides()).over(found.card)
+    steps, guidance = _OF_SAMPLER.get(found.sampler, (DEFAULT_STEPS, DEFAULT_GUIDANCE))
     native = _native(said, found.size, found.multiple, f"model {name}")
     return ModelInfo(
         name=name,
@@ -37,8 +40,8 @@ def describe(path: Path, name: str, overrides: Overrides | None = None) -> Model
         native=native,
         multiple=found.multiple,
         sampler=sampler_id(said.sampler, f"model {name}") if said.sampler else found.sampler,
-        num_inference_steps=said.num_inference_steps or DEFAULT_STEPS,
-        guidance_scale=DEFAULT_GUIDANCE if said.guidance_scale is None else said.guidance_scale,
+        num_inference_steps=said.num_inference_steps or steps,
+        guidance_scale=guidance if said.guidance_scale is None else said.guidance_scale,
         aliases=said.aliases,
         description=said.description,
         languages=said.languages or ("en",),

@@ -11,20 +11,20 @@ from diffuserve.checkpoints.header import TensorEntry, read_file
 from diffuserve.core.errors import ConfigurationError
 from diffuserve.core.model import Family, LoraInfo, ModelInfo
 
-_DOWN = re.compile(r"(?:\.lora_down|\.lora_A(?:\.\w+)?|[._]lora\.down)\.weight$")
-_CONTEXT = re.compile(r"attn2[._](?:processor[._])?to_[kv](?:\.lora_down|\.lora_A(?:\.\w+)?|[._]lora\.down)\.weight$")
+_SUFFIX = r"(?:\.lora_down|\.lora_A(?:\.[^.]+)?|[._]lora\.down|\.lora_linear_layer\.down)\.weight$"
+_DOWN = re.compile(_SUFFIX)
+_CONTEXT = re.compile(r"attn2[._](?:processor[._])?to_[kv]" + _SUFFIX)
 """What reduces the text embeddings that cross-attention reads: (rank, their width)."""
 _SDXL = re.compile(
     r"lora_te2_|text_encoder_2\.|(?:input|output)_blocks|middle_block|add_embedding|transformer_blocks[._][1-9]"
 )
 _SD15 = re.compile(r"(?:down_blocks[._]0|up_blocks[._]3)[._]attentions|lora_te_|text_encoder\.")
 _OTHER_KINDS = (
-    ("hada_w1", "LoHa"),
-    ("lokr_w", "LoKr"),
-    ("oft_", "OFT"),
-    ("dora_scale", "DoRA"),
-    ("lora_magnitude_vector", "DoRA"),
-    ("lora_mid", "LoCon with Tucker decomposition"),
+    (re.compile(r"\.hada_"), "LoHa"),
+    (re.compile(r"\.lokr_"), "LoKr"),
+    (re.compile(r"\.b?oft_"), "OFT"),
+    (re.compile(r"dora_scale|lora_magnitude_vector"), "DoRA"),
+    (re.compile(r"^lora_controlnet"), "Control-LoRA"),
 )
 
 
@@ -52,8 +52,8 @@ def describe_lora(path: Path, entry: LoraEntry, named: Sequence[ModelInfo] = ())
 
 def _check(path: Path, tensors: Mapping[str, TensorEntry]) -> None:
     for mark, kind in _OTHER_KINDS:
-        if any(mark in name for name in tensors):
-            raise ConfigurationError(f"{path} is a {kind}, which is not supported: only plain LoRAs are")
+        if any(mark.search(name) for name in tensors):
+            raise ConfigurationError(f"{path} is of the kind {kind}, which is not supported: only plain LoRAs are")
     if not any(_DOWN.search(name) for name in tensors):
         whole = any(name.startswith("model.diffusion_model.") for name in tensors)
         raise ConfigurationError(f"{path} is {'a whole model, not a LoRA: list it as one' if whole else 'not a LoRA'}")

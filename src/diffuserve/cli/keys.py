@@ -45,6 +45,14 @@ def create(
         int | None, typer.Option(help="Jobs that may be queued or running at once.", show_default=False)
     ] = None,
     priority: Annotated[int, typer.Option(help="-100..100; jobs of higher ones are drawn first.")] = 0,
+    token: Annotated[
+        str | None,
+        typer.Option(
+            help="A text that becomes the key, such as a wallet address; needs --scope dialect:NAME. Whoever knows it has "
+            "the key. Without it, the key is random.",
+            show_default=False,
+        ),
+    ] = None,
     config: options.Config = None,
     data_dir: options.DataDir = None,
     as_json: options.Json = False,
@@ -56,7 +64,8 @@ def create(
         _check_dialects(scopes, books)
         first = not await books.accounts.has_keys()
         limits = KeyLimits(requests_per_second=rps, requests_per_day=per_day, concurrent_jobs=concurrent)
-        return await books.keys.create(account, kind, scopes=scopes, limits=limits, priority=priority), first
+        made = await books.keys.create(account, kind, scopes=scopes, limits=limits, priority=priority, token=token)
+        return made, first
 
     made, first = with_books(config, data_dir, make)
     _print_new(made, as_json)

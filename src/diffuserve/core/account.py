@@ -65,6 +65,8 @@ class PlanUnit(StrEnum):
     IMAGES = "images"
     DEVICE_SECONDS = "device_seconds"
     VIDEO_SECONDS = "video_seconds"
+    SECONDS = "seconds"
+    """Whole ones, rounded up, at least one for a job: of the engine's time for pictures."""
 
 
 @dataclass(frozen=True, slots=True)

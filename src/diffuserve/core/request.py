@@ -276,6 +276,13 @@ class ResolvedRequest:
     """What the caller wrote, where `prompt` is not that (translated, enhanced, styled, LoRA tags taken out)."""
 
     @property
+    def steps(self) -> int:
+        """Model evaluations that it will take at most, over all pictures and passes; some samplers need more for a step."""
+        second = 0 if self.hires is None else _share(self.hires.num_inference_steps or 0, self.hires.strength)
+        first = _share(self.num_inference_steps, self.strength)
+        return (first + second) * self.num_images
+
+    @property
     def num_images(self) -> int:
         return len(self.seeds)
 
@@ -292,6 +299,11 @@ class ResolvedRequest:
         if self.hires is not None:
             steps += max(1, int((self.hires.num_inference_steps or self.num_inference_steps) * self.hires.strength))
         return steps * self.num_images
+
+
+def _share(steps: int, strength: float) -> int:
+    """The steps that a pass runs of its schedule, at least one."""
+    return max(1, min(steps, int(steps * strength)))
 
 
 R = TypeVar("R", GenerationRequest, ResolvedRequest)

@@ -6,7 +6,7 @@ Read `base.py` and `endpoint.py`, then `plain/` file by file. To add a dialect, 
 from __future__ import annotations
 
 from diffuserve.config import Settings
-from diffuserve.dialects import modelslab, native, plain, qianfan, volcengine
+from diffuserve.dialects import ipollo, modelslab, native, plain, qianfan, volcengine
 from diffuserve.dialects.base import Dialect
 
 
@@ -18,4 +18,5 @@ def dialects(settings: Settings) -> tuple[Dialect, ...]:
         modelslab.dialect(modelslab.Manners.of(settings)),
         qianfan.dialect(),
         volcengine.dialect(volcengine.Manners.of(settings)),
+        ipollo.dialect(ipollo.Manners.of(settings)),
     )

@@ -77,7 +77,7 @@ class FakeEngine:
         aboard = self._aboard[job_id] = _Aboard(request)
         try:
             yield Started()
-            total = steps_of(request)
+            total = request.steps // request.num_images
             for step in range(1, total + 1):
                 await self._step(aboard)
                 yield Progress(step * request.num_images, total * request.num_images)
@@ -144,13 +144,6 @@ class FakeEngine:
     def _usage(self, request: ResolvedRequest, steps: int) -> Usage:
         images, canvas = request.num_images, request.canvas
         return Usage(images, steps * images, images * canvas.width * canvas.height, steps * self._step_seconds)
-
-
-def steps_of(request: ResolvedRequest) -> int:
-    """Model evaluations for one picture: image-to-image runs the share `strength` of them, at least one."""
-    if request.init_image is None:
-        return request.num_inference_steps
-    return max(1, int(request.num_inference_steps * request.strength))
 
 
 def _failed(verdict: DiffuserveError) -> Failed:

@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from diffuserve.core.job import Artifact
+from diffuserve.core.request import PictureFormat
 from diffuserve.dialects.base import Rooms
 from diffuserve.dialects.links import unpacked
 from diffuserve.media import marking
@@ -19,6 +20,7 @@ from diffuserve.media import marking
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; sandbox"
 # The link is the permission; a page of another origin may show the picture.
 _EVERYWHERE = {"cross-origin-resource-policy": "cross-origin"}
+_BYTES = {"schema": {"type": "string", "format": "binary"}}
 _DIGEST = 64
 """Characters of the name of a picture that was sent here."""
 
@@ -31,7 +33,7 @@ def files_router(rooms: Rooms) -> APIRouter:
         operation_id="get_file",
         summary="Open a result by its signed link",
         response_class=Response,
-        responses={200: {"content": {"image/png": {"schema": {"type": "string", "format": "binary"}}}}},
+        responses={200: {"content": {kind.media_type: _BYTES for kind in PictureFormat}}},
     )
     @router.head("/files/{artifact_id}", include_in_schema=False)
     async def get_file(

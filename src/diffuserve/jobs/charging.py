@@ -19,13 +19,16 @@ class Charging:
         self._accounts = accounts
         self._status = status
 
-    async def charges(self, account: str, request: ResolvedRequest, now: float) -> Sequence[Charge | None]:
+    async def charges(
+        self, account: str, request: ResolvedRequest, now: float, wallet: str | None = None
+    ) -> Sequence[Charge | None]:
         """Whatever the job could be charged to, best first: what expires first is used up first.
 
-        Only None for an account without plans, which is not metered. Raises QuotaExhausted.
+        Only None for an account without plans, which is not metered. With a `wallet`, only plans that were bought with it
+        pay. Raises QuotaExhausted.
         """
-        plans = await self._accounts.plans(account)
-        if not plans:
+        plans = await self._accounts.plans(account, wallet)
+        if not plans and wallet is None:
             return (None,)
         valid = [plan for plan in plans if plan.valid_from <= now < plan.valid_until]
         valid.sort(key=lambda plan: (plan.valid_until, plan.id))
@@ -39,9 +42,10 @@ class Charging:
         """What `request` sets aside, in `unit`; None where it cannot be paid in it."""
         if unit is PlanUnit.IMAGES:
             return float(request.num_images)
-        if unit is PlanUnit.DEVICE_SECONDS:
+        if unit in (PlanUnit.DEVICE_SECONDS, PlanUnit.SECONDS):
             steps = request.num_inference_steps * request.num_images
-            return float(math.ceil(steps * self._step_seconds()))
+            seconds = float(math.ceil(steps * self._step_seconds()))
+            return max(1.0, seconds) if unit is PlanUnit.SECONDS else seconds
         return None  # pictures have no length
 
     def _step_seconds(self) -> float:

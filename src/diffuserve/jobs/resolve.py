@@ -11,7 +11,7 @@ from collections.abc import Callable
 from diffuserve.core import samplers
 from diffuserve.core.errors import InvalidParameter
 from diffuserve.core.model import ModelInfo
-from diffuserve.core.request import MAX_SEED, Canvas, GenerationRequest, ResolvedRequest
+from diffuserve.core.request import MAX_SEED, Canvas, GenerationRequest, PictureFormat, ResolvedRequest
 from diffuserve.jobs import canvas, steering
 from diffuserve.jobs.catalog import Catalog
 from diffuserve.jobs.checks import Limits, integer, number, steps
@@ -22,6 +22,8 @@ __all__ = ["DEFAULT_STRENGTH", "Limits", "resolve"]
 DEFAULT_STRENGTH = 0.75
 _MAX_CLIP_SKIP = 11  # CLIP's smallest text encoder has 12 layers, and one must be left
 _MAX_GUIDANCE = 100.0
+# What the formats themselves can hold, pixels a side.
+_LONGEST = {PictureFormat.WEBP: 16_383, PictureFormat.JPEG: 65_535}
 
 
 def resolve(
@@ -74,7 +76,7 @@ def resolve(
         variation_strength=variation,
         keep_texture=request.keep_texture,
         watermark=steering.watermark(request),
-        format=request.format,
+        format=_format(request, width, height),
         quality=integer("quality", request.quality, 1, 100),
         asked_prompt=asked if asked != words.prompt else None,
     )
@@ -100,6 +102,13 @@ def _size(request: GenerationRequest, model: ModelInfo, limits: Limits) -> tuple
         accepted = f"such that width times height is at most {limits.max_pixels} pixels"
         raise InvalidParameter("width", accepted, f"{width}x{height}")
     return width, height
+
+
+def _format(request: GenerationRequest, width: int, height: int) -> PictureFormat:
+    longest = _LONGEST.get(request.format)
+    if longest is not None and max(width, height) > longest:
+        raise InvalidParameter("format", f"png for sides over {longest} pixels", request.format.value)
+    return request.format
 
 
 def _seeds(param: str, given: tuple[int, ...], count: int, random_seed: Callable[[], int]) -> tuple[int, ...]:

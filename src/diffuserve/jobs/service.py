@@ -8,16 +8,16 @@ from dataclasses import replace
 from typing import Protocol, TypeVar
 
 from diffuserve.core import errors
-from diffuserve.core.account import Charge
+from diffuserve.core.account import Charge, Plan
 from diffuserve.core.delivery import Callback
 from diffuserve.core.events import Preview, Progress, Started
 from diffuserve.core.job import Artifact, Job, JobStatus
 from diffuserve.core.ports import (
     AccountStore,
+    Backlog,
     BlobStore,
     Clock,
     EngineStatus,
-    Backlog,
     Idempotency,
     IdTaken,
     JobStore,
@@ -75,6 +75,7 @@ class JobService:
     ) -> None:
         self.catalog = catalog
         self._store = store
+        self._accounts = accounts
         self._blobs = blobs
         self._hub = hub
         self._clock = clock
@@ -96,10 +97,11 @@ class JobService:
         callback: Callback | None = None,
         idempotency: Idempotency | None = None,
         memo: str = "",
+        wallet: str | None = None,
     ) -> Job:
         """Accept a request; the job is durable when this returns, and what it costs is set aside.
 
-        `memo` comes back with the job, whoever reads it.
+        `memo` comes back with the job, whoever reads it. With a `wallet`, only plans that were bought with it pay.
 
         A repetition of what `idempotency` promised is answered with the job of the first time, however full the queue
         or empty the plan is by now. Raises InvalidRequest's children, Forbidden, QuotaExhausted, RateLimited, QueueFull,
@@ -112,7 +114,7 @@ class JobService:
         resolved, notes = resolve(request, self.catalog, self._limits, self._random_seed)
         if not principal.allows("model", resolved.model):
             raise errors.Forbidden(f"this key may not use the model {resolved.model}")
-        charges = await self._charging.charges(principal.account, resolved, self._clock.now())
+        charges = await self._charging.charges(principal.account, resolved, self._clock.now(), wallet)
         # Only now, so that nobody is asked to help with what would be refused.
         resolved, notes = await self._helped(request, resolved, notes)
         pixels = resolved.drawn_pixels
@@ -193,6 +195,18 @@ class JobService:
         if job is None or job.account != principal.account:
             raise errors.JobNotFound(job_id)
         return job
+
+    async def shown(self, job_id: int) -> Job:
+        """A job for whoever holds a secret that only its submitter was told; it is on the caller to check that, against the
+        memo. Raises JobNotFound."""
+        job = await self._store.get(job_id)
+        if job is None:
+            raise errors.JobNotFound(job_id)
+        return job
+
+    async def plans(self, account: str | None = None, wallet: str | None = None) -> Sequence[Plan]:
+        """Plans as they stand, oldest first: an account's, those bought with a wallet, or both."""
+        return await self._accounts.plans(account, wallet)
 
     async def cancel(self, principal: Principal, job_id: int) -> Job:
         """The job as it is afterwards; one that has ended already is returned as it ended. Raises JobNotFound."""

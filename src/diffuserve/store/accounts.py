@@ -28,7 +28,10 @@ _valid = keys.c.revoked_at.is_(None)
 _ANY_KEY = select(keys.c.id).where(_valid).limit(1)
 _BY_TOKEN = select(keys).where(keys.c.token_hash == bindparam("p_token_hash"), _valid)
 _BY_ACCESS_KEY = select(keys).where(keys.c.access_key == bindparam("p_access_key"), _valid)
-_REVOKE = update(keys).where(keys.c.id == bindparam("p_id"), _valid).values(revoked_at=bindparam("p_now"))
+# The hash goes: a text that an operator chose may become a key again.
+_REVOKE = (
+    update(keys).where(keys.c.id == bindparam("p_id"), _valid).values(revoked_at=bindparam("p_now"), token_hash=None)
+)
 _ADD_PLAN = insert(plans).returning(plans)
 _PLANS = select(plans).order_by(plans.c.id)
 _place = tuple_(ledger.c.finished_at, ledger.c.job_id)

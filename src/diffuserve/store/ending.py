@@ -6,6 +6,7 @@ order job, plan, so that two servers that end jobs of one plan wait for each oth
 
 from __future__ import annotations
 
+import math
 import secrets
 from typing import Any
 
@@ -136,6 +137,8 @@ def _due(charge: Charge, usage: Usage) -> float:
         return min(charge.amount, float(usage.images))
     if charge.unit is PlanUnit.DEVICE_SECONDS:
         return min(charge.amount, usage.device_seconds)
+    if charge.unit is PlanUnit.SECONDS:
+        return min(charge.amount, max(1.0, float(math.ceil(usage.device_seconds))))
     return charge.amount
 
 

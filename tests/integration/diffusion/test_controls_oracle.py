@@ -203,4 +203,3 @@ def test_no_hook_of_a_mix_stays_on_the_model_after_a_forward_that_failed(equippe
         studio.run()
     assert "was announced with" in studio.events[1][-1].error.message
     assert difference(studio.draw(plain)[0], before) == 0
-

@@ -62,7 +62,9 @@ def test_controls_and_mixes_steer_both_passes_and_fractions_count_in_each(equipp
     mine = asked(controls=(control,), loras=(Lora("a", 0.5), Lora("b", 0.4)), strength=0.8)
     theirs = stocks[family].draw(mine)
     assert difference(equipped[family].draw(mine)[0], theirs) <= TOLERANCE
-    twin = dataclasses.replace(mine, seeds=(9,), guidance_scale=1.0, controls=(dataclasses.replace(control, scale=0.3),))
+    twin = dataclasses.replace(
+        mine, seeds=(9,), guidance_scale=1.0, controls=(dataclasses.replace(control, scale=0.3),)
+    )
     assert difference(in_company(equipped[family], mine, [twin, *STRANGERS]), theirs) <= TOLERANCE
 
 
@@ -73,13 +75,10 @@ def test_controls_and_mixes_steer_both_passes_and_fractions_count_in_each(equipp
         ("heun", 2 * 4 - 1 + 2 * 3 - 1),  # all but the last step ask twice
     ],
 )
-def test_progress_counts_the_steps_of_both_passes(equipped, sampler, steps):
+def test_progress_counts_the_steps_of_both_passes(equipped, sampler, steps, monkeypatch):
     studio = equipped[Family.SD15]
-    studio.loop._monotonic = iter(range(10**6)).__next__  # every step is told
-    try:
-        studio.draw(asked(sampler=sampler))
-    finally:
-        studio.loop._monotonic = __import__("time").monotonic
+    monkeypatch.setattr(studio.loop, "_monotonic", iter(range(10**6)).__next__)  # so that every step is told
+    studio.draw(asked(sampler=sampler))
     events = studio.events[1]
     assert isinstance(events[0], Started)
     told = [(event.done, event.total) for event in events if isinstance(event, Progress)]
@@ -99,15 +98,13 @@ def test_previews_come_from_both_passes_in_their_sizes(equipped):
     assert all(len(preview.pixels) == preview.width * preview.height * 3 for preview in previews)
 
 
-@pytest.mark.parametrize("turns", range(1, 8))
+@pytest.mark.parametrize("turns", range(1, 7))
 def test_cancelling_at_any_step_leaves_nothing(equipped, turns):
     studio = equipped[Family.SD15]
     studio.events.clear()
     studio.loop.submit(1, asked())
     for _ in range(turns):
         assert studio.loop.step()
-    if any(isinstance(event, Finished) for event in studio.events[1]):
-        return  # the seventh step and the decoding are one turn
     studio.loop.cancel(1)
     assert not studio.loop.step()
     assert isinstance(studio.events[1][-1], Failed)

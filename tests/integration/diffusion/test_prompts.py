@@ -22,10 +22,16 @@ def loaded(folders) -> dict[Family, models.Model]:
     return {family: models.load(tiny_models.info(folder, family), cpu) for family, folder in folders.items()}
 
 
+def fresh(model: models.Model) -> Conditioner:
+    """The model's conditioner, with nothing remembered yet."""
+    family = model.info.family
+    return Conditioner(model.conditioner.towers, family, model.loras, zero_empty_negative=family is Family.SDXL)
+
+
 @pytest.fixture(params=list(Family))
 def conditioner(request, loaded) -> Conditioner:
     with torch.inference_mode():
-        yield Conditioner(loaded[request.param])
+        yield fresh(loaded[request.param])
 
 
 def encoded(conditioner: Conditioner, prompt: str, negative: str = "", clip_skip: int = 0) -> torch.Tensor:
@@ -34,7 +40,7 @@ def encoded(conditioner: Conditioner, prompt: str, negative: str = "", clip_skip
 
 @pytest.mark.parametrize("prompt", ["a cat in a hat", "红苹果", ""])
 def test_a_plain_prompt_equals_diffusers_own_encoding(folders, conditioner, loaded, prompt):
-    family = conditioner._model.info.family
+    family = conditioner._family
     cls = StableDiffusionPipeline if family is Family.SD15 else StableDiffusionXLPipeline
     pipeline = cls.from_pretrained(folders[family])
     theirs = pipeline.encode_prompt(prompt, "cpu", 1, False) if family is Family.SD15 else None
@@ -78,13 +84,13 @@ def test_break_ends_a_chunk_early(conditioner):
 def test_the_shorter_of_the_two_prompts_is_padded_with_empty_chunks(conditioner):
     positive, negative = conditioner.encode("word " * 60, "blur", 0)
     assert positive.hidden.shape == negative.hidden.shape
-    empty = conditioner._encode("", 0, 1).hidden
+    empty = conditioner._encode("", 0, 1, ()).hidden
     assert torch.allclose(negative.hidden[:, 77:154], empty, atol=1e-6)
 
 
 def test_an_empty_negative_prompt_is_zeros_for_sdxl_as_in_diffusers(loaded):
     with torch.inference_mode():
-        _, negative = Conditioner(loaded[Family.SDXL]).encode("a cat", "", 0)
+        _, negative = fresh(loaded[Family.SDXL]).encode("a cat", "", 0)
     assert not negative.hidden.any()
     assert not negative.pooled.any()
 
@@ -99,7 +105,7 @@ def test_a_long_weighted_prompt_draws_what_the_pipeline_draws_from_the_same_embe
     prompt = "a (red:1.3) house " * 8 + "BREAK in [[winter]]"
     studio: Studio = studios[family]
     [ours] = studio.draw(request(prompt, negative_prompt="blur", seed=8))
-    conditioner = Conditioner(studio.loop._models["tiny"][0])
+    conditioner = fresh(studio.loop._toolbox.models[0])
     with torch.inference_mode():
         positive, negative = conditioner.encode(prompt, "blur", 0)
     cls = StableDiffusionPipeline if family is Family.SD15 else StableDiffusionXLPipeline

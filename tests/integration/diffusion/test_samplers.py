@@ -11,7 +11,7 @@ import torch
 
 import diffuserve
 from diffuserve.core.samplers import SAMPLERS
-from diffuserve.engine.diffusion.denoise import denoise
+from diffuserve.engine.diffusion.denoise import Scene, denoise
 from diffuserve.engine.diffusion.samplers import Solvers, mended
 
 pytestmark = pytest.mark.integration
@@ -62,7 +62,7 @@ def run(solvers: Solvers, sampler: str, schedule: str, steps: int, first: int) -
     latents = (
         solver.add_noise(torch.zeros_like(drawn), drawn, timesteps[:1]) if first else drawn * solver.init_noise_sigma
     )
-    steps_of = denoise(solver, latents, timesteps, noise)
+    steps_of = denoise(solver, latents, timesteps, noise, scene=Scene())
     asked = next(steps_of)
     while True:
         try:

@@ -16,7 +16,7 @@ from diffuserve.core.errors import ConfigurationError
 from diffuserve.core.model import Family
 from diffuserve.core.samplers import SAMPLERS
 from diffuserve.engine.diffusion import clip_vocabulary, device, models, original_layout, single_file
-from diffuserve.engine.diffusion.denoise import denoise
+from diffuserve.engine.diffusion.denoise import Scene, denoise
 from diffuserve.engine.diffusion.samplers import Solvers
 from support import single_files, tiny_models
 from support.single_files import Tensors
@@ -90,7 +90,10 @@ def test_every_weight_of_a_file_is_its_folders_weight(tmp_path, tiny_configs, fo
     path = single_files.save(folders[family], tmp_path / "model.safetensors", family)
     ours, theirs = load(path, family), load(folders[family], family)
     pairs = [(ours.unet, theirs.unet), (ours.vae, theirs.vae)]
-    pairs += [(mine.encoder, other.encoder) for mine, other in zip(ours.towers, theirs.towers, strict=True)]
+    pairs += [
+        (mine.encoder, other.encoder)
+        for mine, other in zip(ours.conditioner.towers, theirs.conditioner.towers, strict=True)
+    ]
     for mine, other in pairs:
         expected = other.state_dict()
         assert mine.state_dict().keys() == expected.keys()
@@ -101,7 +104,7 @@ def test_every_weight_of_a_file_is_its_folders_weight(tmp_path, tiny_configs, fo
 def test_a_half_precision_file_loads_in_the_devices_precision(tmp_path, tiny_configs, folders, family):
     path = single_files.save(folders[family], tmp_path / "model.safetensors", family, torch.float16)
     model = load(path, family)
-    modules = [model.unet, model.vae, *(tower.encoder for tower in model.towers)]
+    modules = [model.unet, model.vae, *(tower.encoder for tower in model.conditioner.towers)]
     assert {parameter.dtype for module in modules for parameter in module.parameters()} == {torch.float32}
 
 
@@ -135,7 +138,9 @@ def test_known_misspellings_of_keys_are_understood(tmp_path, tiny_configs, sd15,
         tmp_path / "model.safetensors", {name.replace(theirs, written): tensor for name, tensor in sd15.items()}
     )
     model = load(path, Family.SD15)
-    assert not any(p.is_meta for module in (model.vae, model.towers[0].encoder) for p in module.parameters()), part
+    assert not any(
+        p.is_meta for module in (model.vae, model.conditioner.towers[0].encoder) for p in module.parameters()
+    ), part
 
 
 def test_a_plain_file_predicts_noise(tmp_path, tiny_configs, sdxl):
@@ -184,7 +189,7 @@ def test_every_sampler_comes_from_pure_noise_to_finite_latents(family, sampler):
     solver = _solvers(family, "v_pred", "ztsnr").make(sampler, "automatic", 6, torch.device("cpu"))
     noise = torch.Generator().manual_seed(1)
     latents = torch.randn(1, 4, 8, 8, generator=noise) * solver.init_noise_sigma
-    steps = denoise(solver, latents, solver.timesteps, noise)
+    steps = denoise(solver, latents, solver.timesteps, noise, scene=Scene())
     asked = next(steps)
     with pytest.raises(StopIteration) as finished:
         while True:
@@ -300,9 +305,16 @@ def test_stable_diffusion_2_is_refused(tmp_path, sd15):
     assert "Stable Diffusion 2" in refusal(single_files.write(tmp_path / "model.safetensors", tensors))
 
 
-def test_an_inpainting_model_is_refused(tmp_path, sd15):
-    nine = {f"{UNET}input_blocks.0.0.weight": torch.zeros(32, 9, 3, 3)}
-    assert "inpainting" in refusal(single_files.write(tmp_path / "model.safetensors", sd15 | nine))
+def test_an_inpainting_model_takes_mask_and_masked_picture_too(tmp_path, tiny_configs, sd15):
+    nine = {f"{UNET}input_blocks.0.0.weight": torch.ones(32, 9, 3, 3)}
+    model = load(single_files.write(tmp_path / "model.safetensors", sd15 | nine), Family.SD15)
+    assert model.inpaints
+    assert model.unet.conv_in.weight.shape == (32, 9, 3, 3)
+
+
+def test_an_editing_model_is_refused(tmp_path, sd15):
+    eight = {f"{UNET}input_blocks.0.0.weight": torch.zeros(32, 8, 3, 3)}
+    assert "editing" in refusal(single_files.write(tmp_path / "model.safetensors", sd15 | eight))
 
 
 def test_a_model_of_the_edm_kind_is_refused(tmp_path, tiny_configs, sdxl):

@@ -185,13 +185,21 @@ def test_another_pipeline_is_refused_by_name(tmp_path: Path) -> None:
     [
         ({"in_channels": 8}, "an editing model"),
         ({"addition_embed_type": "text_time"}, "contradicts itself"),
-        ({"time_cond_proj_dim": 256}, "distilled guidance"),
     ],
 )
 def test_a_unet_that_cannot_be_drawn_with_is_refused(tmp_path: Path, change: dict[str, object], sentence: str) -> None:
     folder = sd15_folder(tmp_path / "m")
     edit_json(folder / "unet" / "config.json", **change)
     assert sentence in refusal(folder)
+
+
+def test_a_latent_consistency_model_wants_four_steps(tmp_path: Path) -> None:
+    folder = sd15_folder(tmp_path / "m")
+    edit_json(folder / "model_index.json", _class_name="LatentConsistencyModelPipeline")
+    edit_json(folder / "unet" / "config.json", time_cond_proj_dim=256)
+    edit_json(folder / "scheduler" / "scheduler_config.json", _class_name="LCMScheduler")
+    found = describe(folder, "m")
+    assert (found.sampler, found.num_inference_steps, found.guidance_scale) == ("lcm", 4, 8.5)
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "\x00"])

@@ -90,10 +90,10 @@ def test_a_lora_that_does_not_show_its_family_is_believed_to_fit_the_models_it_i
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("lora_unet_mid_block.hada_w1_a", "is a LoHa, which is not supported"),
-        ("lora_unet_mid_block.lokr_w1", "is a LoKr"),
-        ("unet.mid_block.to_k.lora_magnitude_vector.weight", "is a DoRA"),
-        ("lora_unet_mid_block.lora_mid.weight", "Tucker"),
+        ("lora_unet_mid_block.hada_w1_a", "is of the kind LoHa, which is not supported"),
+        ("lora_unet_mid_block.lokr_w1", "is of the kind LoKr"),
+        ("unet.mid_block.to_k.lora_magnitude_vector.weight", "is of the kind DoRA"),
+        ("lora_controlnet.input_hint.lora_down.weight", "is of the kind Control-LoRA"),
         ("model.diffusion_model.input_blocks.0.0.weight", "is a whole model, not a LoRA"),
         ("something.weight", "is not a LoRA"),
     ],

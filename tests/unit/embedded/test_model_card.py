@@ -27,3 +27,20 @@ def test_the_card_names_every_weight_file_with_its_hash():
 def test_no_pickle_lies_beside_the_weights():
     pickles = {".bin", ".ckpt", ".pt", ".pth", ".pkl"}
     assert [path for path in FOLDER.rglob("*") if path.suffix in pickles] == []
+
+
+def test_what_steers_the_model_is_small():
+    sizes = {path.relative_to(FOLDER).as_posix(): path.stat().st_size for path in FOLDER.rglob("*.safetensors")}
+    assert sizes["controlnets/canny/diffusion_pytorch_model.safetensors"] < 12_000_000
+    loras = [size for name, size in sizes.items() if name.startswith("loras/")]
+    assert loras
+    assert max(loras) < 1_000_000
+
+
+def test_the_card_tells_of_every_lora_and_controlnet():
+    section = (
+        (FOLDER / "MODEL_CARD.md").read_text(encoding="utf-8").split("## ControlNet and LoRAs")[1].split("\n## ")[0]
+    )
+    names = [path.stem for path in (FOLDER / "loras").iterdir()]
+    names += [path.name for path in (FOLDER / "controlnets").iterdir()]
+    assert all(f"`{name}`" in section for name in names)

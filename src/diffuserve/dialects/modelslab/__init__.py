@@ -1,12 +1,12 @@
 """ModelsLab, until 2024 stablediffusionapi.com: JSON below `/api`, with the key in the body and every type written loosely.
 
-Text to image, image to image, inpainting and ControlNet under every path that the vendor ever had (enterprise families, v3 to
-v7), their fetch and webhook, and the management calls of a rented server. Declared gaps: video is checked and then answered 501
-(`video.py`), and so are upscaling models, picture classification, and whatever changes a running server's models (`management.py`).
-`docs/dialects/modelslab.md` says what each parameter does.
+Text to image, image to image, inpainting and ControlNet under every path that the vendor ever had (enterprise families,
+v3 to v7), their fetch and webhook, and the management calls of a rented server. Declared gaps: video is checked and then
+answered 501 (`video.py`), and so are enlarging and judging pictures, and whatever changes a running server's models
+(`management.py`). `docs/dialects/modelslab.md` says what each parameter does.
 
-Read on in `paths.py`, `wire.py`, `loose.py`, `parse.py`, `controls.py`, `memo.py`, `keys.py`, `render.py`, `eta.py`, `errors.py`,
-`management.py`, `video.py`, `routes.py`.
+Read on in `paths.py`, `wire.py`, `loose.py`, `parse.py`, `solver.py`, `controls.py`, `memo.py`, `keys.py`, `render.py`,
+`eta.py`, `errors.py`, `management.py`, `video.py`, `routes.py`.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ from starlette.requests import Request
 
 from diffuserve.core.delivery import Callback
 from diffuserve.core.errors import InvalidParameter, MissingParameter
+from diffuserve.core.model import ModelInfo
 from diffuserve.core.request import GenerationRequest, HiresFix, Inpaint, InputImage, Upscaler
 from diffuserve.dialects.base import Rooms
 from diffuserve.dialects.bodies import Numeral
@@ -60,12 +61,14 @@ async def to_wish(values: Mapping[str, Any], path: Path, rooms: Rooms, request: 
     chosen = solver.choose(fields, model, notes.ignore)
     strength = fields.number("strength", 0, 1)
     guidance = fields.number("guidance_scale", 0 if path.realtime else 1, 20)
-    steps = fields.whole("num_inference_steps", 1, MAX_STEPS, 20, clamp=True)
+    # Half of the vendor's own examples say `steps`.
+    named = "num_inference_steps" if fields.given("num_inference_steps") else "steps"
+    steps = fields.whole(named, 1, MAX_STEPS, 20, clamp=True)
     clip_skip = fields.whole("clip_skip", 0, 8, 0) or 0
     loras = controls.loras(fields)
     planned = controls.plan(fields, path.operation, rooms.jobs.catalog, model, notes.say)
     style, enhance = _help(fields, prompt, manners, notes)
-    hires = _second_pass(fields, width, height, upscale)
+    hires = _second_pass(fields, model, (width, height), upscale)
     # Last of all: pictures are the only fields that cost anything to look at.
     pictures = {name: await _picture(rooms, fields, name) for name in needed.wanted}
     init = pictures.get("init_image")
@@ -188,9 +191,10 @@ def _help(fields: Fields, prompt: str, manners: Manners, notes: _Notes) -> tuple
     return (None if words in prompt else _ENHANCE.name), False
 
 
-def _second_pass(fields: Fields, width: int, height: int, upscale: int) -> HiresFix | None:
+def _second_pass(fields: Fields, model: ModelInfo, size: tuple[int, int], upscale: int) -> HiresFix | None:
     if upscale > 1 and not fields.given("init_image"):
-        # Composed at the size that was asked for, then refined: not composed anew at a larger one.
+        # Composed at the size that was asked for, where the model draws that, then refined: not composed anew.
+        width, height = size if max(size) <= model.native.max_side else (None, None)
         return HiresFix(width, height, _UPSCALE_STRENGTH, upscaler=Upscaler.LANCZOS)
     return HiresFix() if fields.flag("highres_fix", False) else None
 

@@ -8,7 +8,6 @@ from functools import partial
 from typing import Any
 
 from fastapi import APIRouter
-from fastapi.routing import APIRoute
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Match
@@ -47,8 +46,7 @@ _FAILURES: dict[int | str, dict[str, Any]] = {
 
 
 def build(rooms: Rooms, manners: Manners) -> APIRouter:
-    render = partial(render_error, legacy=manners.legacy_errors)
-    router = dialect_router(rooms, NAME, "ModelsLab", render, by_key)
+    router = dialect_router(rooms, NAME, "ModelsLab", partial(render_error, legacy=manners.legacy_errors), by_key)
     _tolerate_slashes(router)
     desk = Desk(rooms, manners, eta.Speedometer(), rooms.clock.now())
     studio = Studio(rooms, manners, desk.speed)

@@ -15,8 +15,8 @@ ENVELOPE = frozenset({"key", "webhook", "track_id", "loadbalancer", "instant_res
 """Of every call that draws."""
 
 IMAGE = ENVELOPE | {
-    "prompt", "negative_prompt", "model_id", "width", "height", "samples", "num_inference_steps", "guidance_scale", "seed",
-    "scheduler", "use_karras_sigmas", "algorithm_type", "clip_skip", "enhance_prompt", "enhance_style", "multi_lingual",
+    "prompt", "negative_prompt", "model_id", "width", "height", "samples", "num_inference_steps", "steps", "guidance_scale",
+    "seed", "scheduler", "use_karras_sigmas", "algorithm_type", "clip_skip", "enhance_prompt", "enhance_style", "multi_lingual",
     "init_image", "strength", "mask_image", "lora_model", "lora_strength", "controlnet_model", "controlnet_type",
     "controlnet_conditioning_scale", "auto_hint", "guess_mode", "control_image", "ip_adapter_id", "ip_adapter_scale",
     "ip_adapter_image", "upscale", "highres_fix", "safety_checker",

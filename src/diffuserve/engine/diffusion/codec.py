@@ -89,13 +89,23 @@ def not_numbers(what: str) -> GenerationFailed:
 
 def _decoded(model: Model, latents: torch.Tensor) -> torch.Tensor:
     vae = model.vae
-    vae.use_tiling = max(latents.shape[-2:]) > TILED_ABOVE
+    vae.use_tiling = max(latents.shape[-2:]) > TILED_ABOVE and _tiles(model)
     return vae.decode(latents.to(vae.dtype).contiguous(memory_format=torch.channels_last), return_dict=False)[0]
+
+
+def _tiles(model: Model, *, encoding: bool = False) -> bool:
+    """Whether diffusers can cut this autoencoder's work into tiles: those of `AutoencoderTiny` are made for a factor of 8 and,
+    on the way in, for 4 channels, whatever it has. It is small enough to take a picture whole."""
+    from diffusers import AutoencoderTiny
+
+    if not isinstance(model.vae, AutoencoderTiny):
+        return True
+    return model.info.multiple == 8 and not (encoding and model.latent_channels != 4)
 
 
 def _encoded(model: Model, pixels: torch.Tensor, noise: torch.Generator) -> torch.Tensor:
     vae = model.vae
-    vae.use_tiling = max(pixels.shape[-2:]) > TILED_ABOVE * model.info.multiple
+    vae.use_tiling = max(pixels.shape[-2:]) > TILED_ABOVE * model.info.multiple and _tiles(model, encoding=True)
     encoded = vae.encode(pixels.to(vae.dtype).contiguous(memory_format=torch.channels_last))
     latents = encoded.latents if hasattr(encoded, "latents") else encoded.latent_dist.sample(noise)
     return _scaled(latents.to(torch.float32), vae.config)

@@ -61,7 +61,7 @@ class Conditioner:
         cache: int = 256,
     ) -> None:
         """`zero_empty_negative`: an empty negative prompt is zeros instead of the encoding of "" (SDXL base says so)."""
-        self._towers = tuple(towers)
+        self.towers = tuple(towers)
         self._family = family
         self._loras = loras
         self._zero_empty_negative = zero_empty_negative
@@ -95,12 +95,12 @@ class Conditioner:
 
     def chunks(self, prompt: str) -> int:
         """How many windows the prompt fills, at least 1."""
-        return max(len(split(tower, prompt)) for tower in self._towers)
+        return max(len(split(tower, prompt)) for tower in self.towers)
 
     def _encode_uncached(self, prompt: str, clip_skip: int, count: int, loras: tuple[Lora, ...]) -> Encoded:
         hidden, pooled = [], None
         with self._loras.text(loras):
-            for tower in self._towers:
+            for tower in self.towers:
                 chunks = split(tower, prompt)
                 chunks += [Chunk((), ())] * (count - len(chunks))
                 outputs = [_encode_chunk(self._family, tower, chunk, clip_skip) for chunk in chunks]

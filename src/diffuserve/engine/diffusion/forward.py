@@ -52,13 +52,13 @@ class _Rows:
         """A tensor of one row for each sample, shown to all of its lanes."""
         return self._padded(torch.cat([tensor(sample) for sample in self.samples for _ in range(sample.lanes)]))
 
-    def values(self, value: Callable[[Sample], Any]) -> list[Any]:
-        return self.by_lane(lambda sample, lane: value(sample))
+    def values(self, value: Callable[[Sample], Any], padding: Any = 0.0) -> list[Any]:
+        return self.by_lane(lambda sample, lane: value(sample), padding)
 
-    def by_lane(self, value: Callable[[Sample, int], Any]) -> list[Any]:
+    def by_lane(self, value: Callable[[Sample, int], Any], padding: Any = 0.0) -> list[Any]:
         """The last lane of a sample is its positive prompt's."""
         listed = [value(sample, lane) for sample in self.samples for lane in range(sample.lanes)]
-        return listed + listed[-1:] * self._padding
+        return listed + [padding] * self._padding
 
     def _padded(self, tensor: torch.Tensor) -> torch.Tensor:
         if not self._padding:
@@ -77,9 +77,9 @@ def forward(model: Model, samples: Sequence[Sample], buckets: Buckets) -> list[t
         extras = _residuals(rows, latents, timesteps, context, added)
         unet = model.compiled if model.compiled is not None and not extras else model.unet
         first = samples[0]
-        if first.run.request.loras:
+        if any(sample.run.request.loras for sample in samples):
             unet = model.unet
-            steered.enter_context(model.loras.unet_rows(rows.values(lambda s: s.run.request.loras)))
+            steered.enter_context(model.loras.unet_rows(rows.values(lambda s: s.run.request.loras, padding=())))
         if first.tools.adapter is not None:
             unet = model.unet
             gates, seen = _column(rows, rows.values(_reference_scale)), rows.lanes(lambda s: _there(s.image))

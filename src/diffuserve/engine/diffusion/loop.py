@@ -10,6 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 
+import structlog
 import torch
 
 from diffuserve.core.errors import ConfigurationError, DiffuserveError, GenerationFailed, JobCanceled, OutOfMemory
@@ -25,6 +26,8 @@ from diffuserve.engine.diffusion.shelf import release
 from diffuserve.engine.diffusion.toolbox import Toolbox
 from diffuserve.engine.memory import resident_bytes
 from diffuserve.engine.messages import Counters, EngineConfig
+
+log = structlog.get_logger(__name__)
 
 MAX_RUNNING = 64
 """Samples of one account held open at once; each holds little more than its latents and its prompt's embeddings."""
@@ -146,8 +149,9 @@ class StepLoop:
             return [prediction for sample in group for prediction in self._predict([sample])]
         release()
         half = len(group) // 2
-        self._batcher.lower(group[0].key, sum(sample.lanes for sample in group[half:]))
-        return self._predict(group[:half]) + self._predict(group[half:])
+        halves = (group[:half], group[half:])
+        self._batcher.lower(group[0].key, max(sum(sample.lanes for sample in part) for part in halves))
+        return [prediction for part in halves for prediction in self._predict(part)]
 
     def _advance(self, group: list[Sample], predictions: list[torch.Tensor | None]) -> None:
         for sample, prediction in zip(group, predictions, strict=True):
@@ -208,7 +212,11 @@ class StepLoop:
         shown = (
             sample.next.latents[:, : model.latent_channels] if sample.next.denoised is None else sample.next.denoised
         )
-        pixels = codec.preview(model, shown)
+        try:
+            pixels = codec.preview(model, shown)
+        except Exception as error:  # noqa: BLE001 - unfinished latents need not make a picture
+            log.warning("no preview", job=sample.job_id, error=str(error))
+            return
         self._emit(sample.job_id, Preview(sample.ticket.index, sample.done, pixels.width, pixels.height, pixels.data))
 
     def _finish(self, run: Run) -> None:
@@ -229,6 +237,7 @@ class StepLoop:
             return
         for sample in self._batcher.drop(job_id):
             sample.close()
+        self._finished = deque(pair for pair in self._finished if pair[0].job_id != job_id)
         self._toolbox.give_back(run)
         self._emit(job_id, Failed(JobError(error.code, error.message)))
 

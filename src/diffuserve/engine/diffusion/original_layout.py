@@ -18,6 +18,7 @@ from diffuserve.core.errors import ConfigurationError
 Tensors = Mapping[str, torch.Tensor]
 
 UNET = "model.diffusion_model."
+_FIRST = UNET + "input_blocks.0.0.weight"
 VAE = tuple(f"first_stage_model.{part}." for part in ("encoder", "decoder", "quant_conv", "post_quant_conv"))
 """The VAE's own parts; its training left others in some files (a discriminator, averages)."""
 SD15_TEXT = "cond_stage_model.transformer."
@@ -35,6 +36,10 @@ def unet(tensors: Tensors, folder: Path) -> Any:
     from diffusers.loaders.single_file_utils import convert_ldm_unet_checkpoint
 
     config = json.loads((folder / "config.json").read_text())
+    first = tensors.get(_FIRST)
+    if first is not None and first.ndim == 4:
+        # Inpainting checkpoints take a mask and the masked picture's latents besides, and differ in nothing else.
+        config["in_channels"] = int(first.shape[1])
     return _filled(
         "UNet",
         lambda: UNet2DConditionModel.from_config(config),

@@ -34,7 +34,8 @@ class BatchKey:
     """ControlNets that act at this step."""
     adapter: str | None = None
     lora: bool = False
-    """Whether any LoRA is mixed in: mixes share a forward with each other, but do not slow down those who want none."""
+    """Of a compiled model: whether any LoRA is mixed in, since those are drawn by the UNet that is not compiled. Else any
+    mixes share a forward, with each other and with none."""
 
 
 @dataclass(slots=True)
@@ -117,7 +118,7 @@ class Sample:
             self.context.shape[1],
             tuple(self.tools.controlnets[i].info.name for i in self.acting),
             self.tools.adapter.info.name if self.tools.adapter else None,
-            bool(self.run.request.loras),
+            self.tools.model.compiled is not None and bool(self.run.request.loras),
         )
 
     @property
@@ -166,11 +167,11 @@ class Sample:
         self._steps.close()
 
     def _condition(self, model: Model, request: ResolvedRequest) -> None:
-        positive, negative = model.conditioner.encode(
-            request.prompt, request.negative_prompt, request.clip_skip, request.loras
-        )
         # Models distilled with a guidance embedding take the scale as an input, not as a second row.
         guided = request.guidance_scale > 1 and model.unet.config.time_cond_proj_dim is None
+        # What nobody reads must not lengthen the prompt's context either.
+        negative_prompt = request.negative_prompt if guided else ""
+        positive, negative = model.conditioner.encode(request.prompt, negative_prompt, request.clip_skip, request.loras)
         lanes = [negative, positive] if guided else [positive]
         self.context = torch.cat([lane.hidden for lane in lanes])
         self.pooled: torch.Tensor | None = None

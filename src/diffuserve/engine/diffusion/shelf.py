@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import gc
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,10 +33,12 @@ class Volume:
 
     name: str
     """Unique among all kinds: "model emoji-mini"."""
-    path: Path
-    """The file or folder that it is read from, for an estimate of its size."""
-    load: Callable[[], Any]
+    paths: tuple[Path, ...]
+    """The files and folders that it is read from, for an estimate of its size."""
+    load: Callable[..., Any]
     """Reads it; runs on another thread. What it returns has `nbytes`."""
+    of: str | None = None
+    """The volume that it is made for, wanted by the same jobs: what that came to is given to `load`."""
 
 
 @dataclass(slots=True, eq=False)
@@ -50,7 +52,7 @@ class _Place:
     used: int = 0
     """When it was last asked for, by a counter."""
     readers: set[int] = field(default_factory=set)
-    """Jobs that draw with it."""
+    """Jobs that draw with it, or will as soon as all that they want is there."""
 
 
 class Shelf:
@@ -80,28 +82,32 @@ class Shelf:
     def loading(self) -> tuple[str, ...]:
         return tuple(name for name, place in self._places.items() if place.loading is not None)
 
-    def ready(self, volumes: Sequence[Volume]) -> bool:
-        """Whether all are loaded; what is not begins to load as soon as there is room. Raises what a loading raised."""
+    def ready(self, job_id: int, volumes: Sequence[Volume]) -> bool:
+        """Whether all are loaded. What is not begins to load as soon as there is room for all of it at once; from then on
+        everything stays until the job gives it back, so that no two jobs take from each other what they wait for.
+
+        Raises what a loading raised, to each job that waited for it.
+        """
         self._settle()
         self._clock += 1
-        for volume in volumes:
-            place = self._places.get(volume.name)
-            if place is not None:
-                place.used = self._clock
-                if place.error is not None:
-                    del self._places[volume.name]  # the next job may find it mended
-                    raise place.error
-        missing = [volume for volume in volumes if volume.name not in self._places]
+        wanted = {volume.name: volume for volume in volumes}
+        for place in self._present(wanted):
+            place.used = self._clock
+            if place.error is not None:
+                raise place.error
+        missing = [volume for name, volume in wanted.items() if name not in self._places]
+        if missing and not self._make_room(sum(map(self._estimate, missing)), needed=wanted.keys()):
+            return False
         for volume in missing:
-            self._begin(volume, needed={volume.name for volume in volumes})
-        return not missing and all(self._places[volume.name].thing is not None for volume in volumes)
-
-    def take(self, job_id: int, volumes: Sequence[Volume]) -> list[Any]:
-        """The loaded things; they stay until the job gives them back."""
-        places = [self._places[volume.name] for volume in volumes]
+            self._begin(volume)
+        places = self._present(wanted)
         for place in places:
             place.readers.add(job_id)
-        return [place.thing for place in places]
+        return all(place.thing is not None for place in places)
+
+    def take(self, volumes: Sequence[Volume]) -> list[Any]:
+        """The things of a job that is `ready`."""
+        return [self._places[volume.name].thing for volume in volumes]
 
     def give_back(self, job_id: int) -> None:
         for place in self._places.values():
@@ -120,16 +126,26 @@ class Shelf:
     def close(self) -> None:
         self._loaders.shutdown(wait=False, cancel_futures=True)
 
-    def _begin(self, volume: Volume, needed: set[str]) -> None:
-        size = int(_bytes_on_disk(volume.path) * self._expansion)
-        if not self._make_room(size, needed):
-            return
-        log.info("loading", what=volume.name)
-        place = _Place(volume, self._loaders.submit(volume.load), size=size, used=self._clock)
-        self._places[volume.name] = place
+    def _present(self, names: Iterable[str]) -> list[_Place]:
+        return [self._places[name] for name in names if name in self._places]
 
-    def _make_room(self, size: int, needed: set[str]) -> bool:
+    def _estimate(self, volume: Volume) -> int:
+        return int(sum(map(_bytes_on_disk, volume.paths)) * self._expansion)
+
+    def _begin(self, volume: Volume) -> None:
+        log.info("loading", what=volume.name)
+        loading = self._loaders.submit(volume.load if volume.of is None else self._made_for(volume.of, volume.load))
+        self._places[volume.name] = _Place(volume, loading, size=self._estimate(volume), used=self._clock)
+
+    def _made_for(self, name: str, load: Callable[[Any], Any]) -> Callable[[], Any]:
+        """`load` with the thing of that name, which is there or was asked for before, so that its turn comes first."""
+        place = self._places[name]
+        loading, thing = place.loading, place.thing
+        return lambda: load(thing if loading is None else loading.result())
+
+    def _make_room(self, size: int, needed: Collection[str]) -> bool:
         """Let go of what is not in use until `size` more bytes fit; true where they do, or where nothing else is left."""
+        let_go = False
         while self.nbytes + size > self.budget:
             idle = [
                 (place.used, name)
@@ -137,13 +153,15 @@ class Shelf:
                 if name not in needed and place.thing is not None and not place.readers
             ]
             if not idle:
-                # In use or being loaded by others: it is asked again. Alone, a thing may be larger than the budget.
-                return all(name in needed for name in self._places)
+                break
             _, oldest = min(idle)
             log.info("letting go", what=oldest)
             del self._places[oldest]
+            let_go = True
+        if let_go:
             release()
-        return True
+        # Else it is in use or being loaded by others, and is asked again. Alone, a job may take more than the budget.
+        return self.nbytes + size <= self.budget or all(name in needed for name in self._places)
 
     def _settle(self) -> None:
         for place in self._places.values():
@@ -157,6 +175,10 @@ class Shelf:
                 place.error = error if isinstance(error, DiffuserveError) else GenerationFailed(str(error))
                 place.size = 0
             place.loading = None
+        # When all who waited for it were told, the next job may find it mended.
+        told = [name for name, place in self._places.items() if place.error is not None and not place.readers]
+        for name in told:
+            del self._places[name]
 
 
 def budget(device: Device, gibibytes: float | None) -> int:
@@ -197,10 +219,14 @@ def release() -> None:
 
 
 def _bytes_on_disk(path: Path) -> int:
-    if path.is_file():
-        return path.stat().st_size
+    """0 where it cannot be told: then reading it will say why."""
     weights: dict[Path, list[int]] = {}
-    for file in path.rglob("*.safetensors"):
-        # Folders often hold every part twice, in full and in half precision: one of them is read.
-        weights.setdefault(file.parent, []).append(file.stat().st_size)
+    try:
+        if path.is_file():
+            return path.stat().st_size
+        for file in path.rglob("*.safetensors"):
+            # Folders often hold every part twice, in full and in half precision: one of them is read.
+            weights.setdefault(file.parent, []).append(file.stat().st_size)
+    except OSError:
+        return 0
     return sum(max(sizes) if len(sizes) <= 2 else sum(sizes) for sizes in weights.values())

@@ -12,6 +12,7 @@ import torch
 from diffuserve.core.errors import ConfigurationError, DiffuserveError
 from diffuserve.engine.diffusion import controlnet, ip_adapter, models, shelf
 from diffuserve.engine.diffusion.device import Device
+from diffuserve.engine.diffusion.ip_adapter import IPAdapter
 from diffuserve.engine.diffusion.models import Model
 from diffuserve.engine.diffusion.sample import Run, Tools
 from diffuserve.engine.diffusion.shelf import Shelf, Volume
@@ -56,9 +57,10 @@ class Toolbox:
 
     def ready(self, run: Run) -> bool:
         """Whether `take` has all that it needs. What went wrong with it counts as ready, and is raised by `take`."""
+        if run.error is not None:
+            return True
         try:
-            wanted = self._wanted(run)
-            return self._shelf.ready(wanted) and self._shelf.ready(self._adapter(run))
+            return self._shelf.ready(run.job_id, self._volumes(run))
         except DiffuserveError as error:
             run.error = error
             return True
@@ -70,10 +72,11 @@ class Toolbox:
         """
         if run.error is not None:
             raise run.error
-        model, *nets = self._shelf.take(run.job_id, self._wanted(run))
+        model, *rest = self._shelf.take(self._volumes(run))
+        controls = len(run.request.controls)
+        nets, adapters = rest[:controls], rest[controls:]
         for net in nets:
             net.require_fit(model.info, model.unet)
-        adapters = self._shelf.take(run.job_id, self._adapter(run))
         for lora in run.request.loras:
             model.loras.read(_named(self._config.loras, lora.name, "LoRA"))
         return Tools(model, tuple(nets), adapters[0] if adapters else None)
@@ -81,30 +84,34 @@ class Toolbox:
     def give_back(self, run: Run) -> None:
         self._shelf.give_back(run.job_id)
 
-    def _wanted(self, run: Run) -> list[Volume]:
-        """The model and the ControlNets, in the order of the request's controls."""
-        return [self._model(run.request.model), *(self._controlnet(control.model) for control in run.request.controls)]
+    def _volumes(self, run: Run) -> list[Volume]:
+        """The model, the ControlNets in the order of the request's controls, and the adapter if there is one."""
+        controls = [self._controlnet(control.model) for control in run.request.controls]
+        return [self._model(run.request.model), *controls, *self._adapter(run)]
 
     def _model(self, name: str) -> Volume:
         info = _named(self._config.models, name, "model")
         options = {"compiled": self._config.compile, "exact": self._config.reproducible}
         load = partial(models.load, info, self._device, **options)
-        return Volume(f"model {name}", Path(info.path), load)
+        return Volume(f"model {name}", (Path(info.path),), load)
 
     def _controlnet(self, name: str) -> Volume:
         info = _named(self._config.controlnets, name, "ControlNet")
-        return Volume(f"ControlNet {name}", Path(info.path), partial(controlnet.load, info, self._device))
+        return Volume(f"ControlNet {name}", (Path(info.path),), partial(controlnet.load, info, self._device))
 
     def _adapter(self, run: Run) -> list[Volume]:
-        """Made for the loaded model, whose attention it extends; models of one shape share it."""
+        """Made for the model, whose attention it extends."""
         reference = run.request.reference
         if reference is None or reference.adapter is None:
             return []
-        model = self._shelf.loaded[f"model {run.request.model}"]
         info = _named(self._config.adapters, reference.adapter, "adapter")
-        load = partial(ip_adapter.load, info, model.unet, self._device)
-        shape = (*model.unet.config.block_out_channels, model.unet.config.cross_attention_dim)
-        return [Volume(f"adapter {info.name} for {'-'.join(map(str, shape))}", Path(info.path), load)]
+        model = _named(self._config.models, run.request.model, "model").name
+
+        def load(model: Model) -> IPAdapter:
+            return ip_adapter.load(info, model.unet, self._device)
+
+        paths = (Path(info.path), Path(info.image_encoder))
+        return [Volume(f"adapter {info.name} of {model}", paths, load, of=f"model {model}")]
 
 
 def _named(entries: Iterable[N], name: str, kind: str) -> N:
