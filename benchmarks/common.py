@@ -58,7 +58,9 @@ def preload_allocator() -> None:
     each other. Nothing where it has that already."""
     if "BENCH_AS_ENGINE" not in os.environ:
         sys.stdout.flush()
-        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**engine_environment(), "BENCH_AS_ENGINE": "1"})
+        os.execve(
+            sys.executable, [sys.executable, *sys.orig_argv[1:]], {**engine_environment(), "BENCH_AS_ENGINE": "1"}
+        )
 
 
 def engine_environment(*, compiled: bool = False) -> dict[str, str]:

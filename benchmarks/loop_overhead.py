@@ -1,5 +1,5 @@
-"""What a turn of the step loop costs beyond its UNet call, on the embedded model: the batcher, gathering the rows, guidance, the
-samplers, progress.
+"""What a turn of the step loop costs beyond its UNet call, on the embedded model: the batcher, gathering the rows, guidance,
+the samplers, progress.
 
 Turns of `StepLoop.step` with one picture, then with eight, in the middle of their steps (nobody is admitted and nothing is
 decoded); after each turn the bare UNet is called once more with the very tensors that it saw in that batch size.

@@ -1,8 +1,9 @@
 """Eight clients in a closed loop, then callers who come by themselves (Poisson arrivals); jobs of 10, 10, 10 and 50 steps in a
 shuffled order, on the embedded model.
 
-The callers come at a share of what diffuserve drew in its own closed loop just before: the same times and the same jobs for each
-server. Where that is more than a server can draw, its queue grows for as long as they come, and its seconds say how long that was.
+The callers come at a share of what diffuserve drew in its own closed loop just before: the same times and the same jobs for
+each server. Where that is more than a server can draw, its queue grows for as long as they come, and its seconds say how long
+that was.
 
 diffuserve answers through its whole path (HTTP, durable job, stored PNG, signed link, download), the peers straight from
 memory: the pipeline under a lock, and LitServe.
@@ -94,7 +95,8 @@ def _servers(folder: Path, compiled: bool) -> list[tuple[str, list[str], str, Ca
     def peer(name: str, script: str, ready: str) -> tuple[str, list[str], str, Call, dict[str, str]]:
         port = common.free_port()
         command = [sys.executable, str(PEERS / script), str(port)]
-        return name, command, f"http://127.0.0.1:{port}/{ready}", call_peer, {}
+        # They get what our engine gives its own process, so that only the serving differs.
+        return name, command, f"http://127.0.0.1:{port}/{ready}", call_peer, common.engine_environment()
 
     def ours(name: str, **environment: str) -> tuple[str, list[str], str, Call, dict[str, str]]:
         port = common.free_port()
@@ -116,9 +118,7 @@ def _jobs(count: int) -> list[Job]:
 async def _measure(base: str, call: Call, options: argparse.Namespace) -> tuple[dict[str, Any], bytes]:
     async with httpx2.AsyncClient(base_url=base, timeout=900) as client:
         await common.closed_loop([(n, 10) for n in range(options.clients)], options.clients, lambda j: call(client, j))
-        wall, latencies = await common.closed_loop(
-            _jobs(options.jobs), options.clients, lambda job: call(client, job)
-        )
+        wall, latencies = await common.closed_loop(_jobs(options.jobs), options.clients, lambda job: call(client, job))
         picture = await call(client, (0, 10))
     return _figures(wall, latencies), picture
 

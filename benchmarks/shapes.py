@@ -20,6 +20,7 @@ from diffusers import (
     StableDiffusionXLPipeline,
     UNet2DConditionModel,
 )
+from diffusers.utils.logging import disable_progress_bar
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
 import common
@@ -92,6 +93,7 @@ SDXL = Shape(
 
 def save(shape: Shape, folder: Path, dtype: torch.dtype, device: str = "cpu") -> Path:
     """A pipeline of that shape in `folder`; the weights are drawn on `device`."""
+    disable_progress_bar()
     torch.manual_seed(1)
     parts: dict[str, Any] = {
         "unet": _module(lambda: UNet2DConditionModel(**shape.unet), dtype, device),

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from diffusers import StableDiffusionPipeline
+from diffusers.utils.logging import disable_progress_bar
 
 import common
 import racing
@@ -34,7 +35,10 @@ class Contest:
         self.latents = torch.randn(1, self.model.latent_channels, side, side, generator=noise)
         stock = StableDiffusionPipeline.from_pretrained(folder, dtype=chosen.dtype)
         self._pictures = stock.image_processor
-        self._vaes = {"eager": stock.vae, "channels_last": copy.deepcopy(stock.vae).to(memory_format=torch.channels_last)}
+        self._vaes = {
+            "eager": stock.vae,
+            "channels_last": copy.deepcopy(stock.vae).to(memory_format=torch.channels_last),
+        }
 
     def ours(self) -> np.ndarray:
         pixels = codec.decode(self.model, self.latents)
@@ -56,6 +60,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=512, help="of the SD1.5 shape's picture; 0 leaves it out")
     options = parser.parse_args()
     common.preload_allocator()
+    disable_progress_bar()
     with tempfile.TemporaryDirectory() as folder, torch.inference_mode():
         contests = {"embedded model": Contest(EMBEDDED, 128)}
         if options.size:

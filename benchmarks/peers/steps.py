@@ -93,7 +93,17 @@ class Contest:
     def _samples(self, rows: int) -> list[Sample]:
         size, info = self.size, self.model.info
         request = ResolvedRequest(
-            "a rocket", "", info.name, size, size, Canvas(size, size, size, size), (1,), 20, GUIDANCE, "euler", "automatic"
+            "a rocket",
+            "",
+            info.name,
+            size,
+            size,
+            Canvas(size, size, size, size),
+            (1,),
+            20,
+            GUIDANCE,
+            "euler",
+            "automatic",
         )
         return [Sample(Ticket(Run(job, request, 1), 0), Tools(self.model)) for job in range(rows // 2)]
 

@@ -162,7 +162,7 @@ def test_two_servers_behind_one_key_share_the_queue_and_answer_for_each_other(tm
         upgraded = command("db", "upgrade", cwd=tmp_path, **shared)
         assert upgraded.returncode == 0, upgraded.stderr
         key = new_key(tmp_path / "keys", **shared)
-        slow = {**shared, "fake_step_seconds": "0.5", "modelslab_wait_seconds": "0.1"}
+        slow = {**shared, "fake_step_seconds": "2", "modelslab_wait_seconds": "0"}
         with (
             serving(tmp_path / "one", "--engine", "fake", **slow) as one,
             serving(tmp_path / "two", "--engine", "fake", **slow) as two,

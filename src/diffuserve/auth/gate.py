@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 
 from diffuserve.auth import tokens
 from diffuserve.auth.pace import Pace
+from diffuserve.auth.recent import Recent
 from diffuserve.auth.secrets import BrokenSeal, Sealer
 from diffuserve.core.account import Key
 from diffuserve.core.errors import Forbidden, InternalError, Unauthenticated
@@ -20,7 +21,6 @@ log = logging.getLogger(__name__)
 
 FRESH_SECONDS = 2.0
 """How long what the store said is believed: a key that is revoked works no longer than that."""
-MAX_REMEMBERED = 4096
 
 
 class Gate:
@@ -33,7 +33,8 @@ class Gate:
         self._clock = clock
         self._may_be_open = may_be_open
         self._pace = Pace()
-        self._keys: dict[str, tuple[Key, float]] = {}
+        self._keys: Recent[Key] = Recent(clock, FRESH_SECONDS)
+        self._pairs: Recent[tuple[Key, str]] = Recent(clock, FRESH_SECONDS)
         self._closed: tuple[bool, float] = (False, float("-inf"))
 
     async def is_open(self) -> bool:
@@ -74,37 +75,38 @@ class Gate:
             raise Unauthenticated("a key is required: send the header Authorization: Bearer YOUR_KEY")
         token_hash = tokens.hashed(token)
         known = self._keys.get(token_hash)
-        if known is not None and self._fresh(known[1]):
-            return known[0]
+        if known is not None:
+            return known
         asked = self._clock.now()
         key = await self._store.key_by_token_hash(token_hash)
         if key is None:
-            self._keys.pop(token_hash, None)
+            self._keys.drop(token_hash)
             raise Unauthenticated("the key is not valid")
-        self._remember(token_hash, key, asked)
+        self._keys.keep(token_hash, key, asked)
         return key
 
     async def by_access_key(self, access_key: str) -> tuple[Key, str]:
         """A pair's key and its secret, to recompute a signature with. Raises Unauthenticated."""
+        known = self._pairs.get(access_key)
+        if known is not None:
+            return known
+        asked = self._clock.now()
         found = await self._store.key_by_access_key(access_key) if tokens.is_access_key(access_key) else None
         if found is None:
+            self._pairs.drop(access_key)
             raise Unauthenticated("the access key is not valid")
         key, sealed = found
         try:
-            return key, self._sealer.unseal(sealed)
+            pair = key, self._sealer.unseal(sealed)
         except BrokenSeal:
             log.error("the secret of %s was sealed with another secret_key than this server's", key.id)
             raise InternalError() from None
+        self._pairs.keep(access_key, pair, asked)
+        return pair
 
     def _fresh(self, asked: float) -> bool:
         # A clock that was set back makes nothing fresh for longer.
         return 0 <= self._clock.now() - asked < FRESH_SECONDS
-
-    def _remember(self, token_hash: str, key: Key, asked: float) -> None:
-        self._keys.pop(token_hash, None)
-        while len(self._keys) >= MAX_REMEMBERED:
-            del self._keys[next(iter(self._keys))]
-        self._keys[token_hash] = (key, asked)
 
 
 def _principal(key: Key) -> Principal:

@@ -106,7 +106,8 @@ class FakeEngine:
             device="fake",
             running=sum(aboard.request.num_images for aboard in self._aboard.values()),
             restarts=self._restarts,
-            forwards=self._steps,
+            # Steps side by side are one forward pass, as far as they overlap.
+            forwards=round(self._step_time / self._step_seconds) if self._step_seconds else self._steps,
             rows=self._rows,
             step_seconds=self._step_time,
         )

@@ -101,18 +101,10 @@ def test_night_is_dark_and_its_ground_is_blue(studio: Studio, plain: list[np.nda
         assert blue > green + 20
 
 
-def test_line_art_is_black_lines_on_white(studio: Studio, plain: list[np.ndarray]) -> None:
-    coloured, lines = (
-        np.mean([cv2.cvtColor(one, cv2.COLOR_RGB2HSV)[..., 1].mean() for one in drawn])
-        for drawn in (plain, with_lora(studio, "line-art"))
-    )
-    assert lines < 0.4 * coloured
-
-
 def test_pixel_art_is_made_of_blocks(studio: Studio, plain: list[np.ndarray]) -> None:
     smooth, blocks = (np.mean([on_borders(one) for one in drawn]) for drawn in (plain, with_lora(studio, "pixel-art")))
-    assert smooth < 0.16  # an eighth of all columns are borders
-    assert blocks > smooth + 0.05
+    # An eighth of all columns are borders; the autoencoder's own cells are of that size, too.
+    assert blocks > smooth + 0.06
 
 
 def on_borders(picture: np.ndarray, block: int = 8) -> float:
@@ -125,6 +117,6 @@ def test_everything_that_the_model_brings_is_found_by_its_name() -> None:
     info = describe(hub.resolve("emoji-mini"), "emoji-mini")
     steering = collect_steering([info])
     assert [net.name for net in steering.controlnets] == ["canny"]
-    assert [lora.name for lora in steering.loras] == ["line-art", "night", "pixel-art"]
+    assert [lora.name for lora in steering.loras] == ["night", "pixel-art"]
     assert all(one.fits(info) for one in (*steering.controlnets, *steering.loras))
     assert all(Path(one.path).is_relative_to(info.path) for one in (*steering.controlnets, *steering.loras))

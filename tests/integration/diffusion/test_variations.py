@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import SimpleNamespace
@@ -20,7 +22,7 @@ from diffuserve.core.request import Canvas, HiresFix, Inpaint, ResolvedRequest
 from diffuserve.engine.diffusion import codec
 from diffuserve.engine.diffusion.passes import slerp
 from support import tiny_models
-from support.oracles import blot, grain
+from support.oracles import Kit, Stock, blot, grain
 from support.studio import Studio, difference, in_company, input_image, request
 
 pytestmark = pytest.mark.integration
@@ -194,6 +196,31 @@ def test_guidance_just_over_one_takes_two_rows(equipped, stocks):
         [drawn] = equipped[Family.SD15].draw(mine)
     assert set(seen) == {2}
     assert difference(drawn, stocks[Family.SD15].draw(mine)) <= TOLERANCE
+
+
+# Autoencoders.
+
+
+@pytest.fixture(scope="module")
+def centred(kits: dict[Family, Kit], tmp_path_factory: pytest.TempPathFactory) -> tuple[Studio, Stock]:
+    """SDXL with an autoencoder that states the mean and the deviation of its latents."""
+    kit = kits[Family.SDXL]
+    folder = shutil.copytree(kit.models["tiny"], tmp_path_factory.mktemp("centred"), dirs_exist_ok=True)
+    config = folder / "vae" / "config.json"
+    statistics = {"latents_mean": [0.1, -0.2, 0.3, 0.05], "latents_std": [0.8, 1.2, 1.5, 0.9]}
+    config.write_text(json.dumps({**json.loads(config.read_text()), **statistics}))
+    kit = dataclasses.replace(kit, models={"tiny": folder})
+    return Studio(*kit.infos), Stock(kit)
+
+
+@pytest.mark.parametrize("begun", ["text", "a picture", "two passes"])
+def test_latents_with_a_mean_of_their_own_draw_the_pipelines_picture(centred, equipped, begun):
+    """Not with a mask: there diffusers encodes without the mean that it decodes with."""
+    studio, stock = centred
+    mine = asked(**BEGINNINGS[begun])
+    [drawn] = studio.draw(mine)
+    assert difference(drawn, stock.draw(mine)) <= TOLERANCE
+    assert difference(drawn, equipped[Family.SDXL].draw(mine)[0]) > 5 * TOLERANCE
 
 
 # Tiles.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -60,6 +61,26 @@ async def test_device_seconds_are_estimated_by_what_steps_took_and_rounded_up(qu
     job = await submit(quick, num_images=2, num_inference_steps=7)
     assert job.charge is not None and job.charge.amount == 0.0
     await quick.service.wait(job.id)
+
+
+async def test_whole_seconds_are_at_least_one(quick: House) -> None:
+    await bought(quick, 100, PlanUnit.SECONDS)
+    await quick.draw()
+    job = await submit(quick, num_images=2, num_inference_steps=7)
+    assert job.charge is not None and job.charge.amount == 1.0
+    await quick.service.wait(job.id)
+
+
+async def test_with_a_wallet_only_its_plans_pay(idle: House) -> None:
+    await bought(idle, 10, days=3)
+    with pytest.raises(QuotaExhausted):
+        await idle.service.submit(CALLER, "native", wish(), wallet="0x6fd5")
+    plan = replace(await bought(idle, 10), id=0, wallet="0x6fd5")
+    theirs = await idle.stores.accounts.add_plan(plan)
+    job = await idle.service.submit(CALLER, "native", wish(), wallet="0x6fd5")
+    assert job.charge is not None and job.charge.plan_id == theirs.id
+    with pytest.raises(QuotaExhausted):
+        await idle.service.submit(Principal("globex"), "native", wish(), wallet="0x6fd5")
 
 
 async def test_the_plan_that_expires_first_is_used_first(idle: House) -> None:

@@ -37,6 +37,17 @@ async def test_a_submitted_job_is_drawn_and_its_pictures_can_be_read(quick: Hous
         assert Image.open(io.BytesIO(data)).size == (made.width, made.height) == (100, 80)
 
 
+async def test_an_id_that_another_server_took_in_the_same_millisecond_is_replaced(
+    quick: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = await quick.draw()
+    given_out = iter((first.id, first.id + 1))
+    monkeypatch.setattr(quick.service._ids, "next", lambda now: next(given_out))
+    second = await quick.draw()
+    assert (second.id, second.status) == (first.id + 1, JobStatus.SUCCEEDED)
+    assert await quick.stored(first.id) == first
+
+
 async def test_what_waiters_get_is_what_the_store_has(quick: House) -> None:
     job = await quick.draw(width=512, height=512, sampler="DPM++ 2S a")
     assert len(job.notes) == 2

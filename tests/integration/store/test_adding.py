@@ -134,6 +134,9 @@ async def test_a_job_sets_aside_what_it_may_use(stores: Stores) -> None:
         (PlanUnit.DEVICE_SECONDS, Usage(images=9, device_seconds=1.25), 1.25),
         (PlanUnit.DEVICE_SECONDS, Usage(images=1, device_seconds=7.5), 4),
         (PlanUnit.VIDEO_SECONDS, Usage(images=1), 4),
+        (PlanUnit.SECONDS, Usage(images=9, device_seconds=1.25), 2),
+        (PlanUnit.SECONDS, Usage(images=1, device_seconds=0.0), 1),
+        (PlanUnit.SECONDS, Usage(images=1, device_seconds=7.5), 4),
     ],
 )
 async def test_a_job_pays_what_it_used_and_never_more_than_it_set_aside(

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import functools
+
 import pytest
 
 from diffuserve.auth import Gate, Sealer
 from diffuserve.auth import gate as gate_module
+from diffuserve.auth.recent import Recent
 from diffuserve.core.account import Key, KeyLimits, KeyType
 from diffuserve.core.errors import Forbidden, InternalError, RateLimited, StorageFailed, Unauthenticated
 from diffuserve.core.principal import ANONYMOUS, Principal
@@ -109,7 +112,7 @@ async def test_a_clock_that_is_set_back_does_not_keep_a_revoked_key_alive() -> N
 
 
 async def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gate_module, "MAX_REMEMBERED", 3)
+    monkeypatch.setattr(gate_module, "Recent", functools.partial(Recent, limit=3))
     here = Entrance()
     made = [await bearer_key(here.store, here.clock) for _ in range(5)]
     for key in made:
@@ -162,6 +165,7 @@ async def test_a_pair_gives_out_its_secret_to_whoever_checks_signatures() -> Non
     assert made.key.access_key is not None
     assert await here.gate.by_access_key(made.key.access_key) == (made.key, made.secret)
     await keyring(here.store, here.clock).revoke(made.key.id)
+    await here.pass_seconds(2)
     with pytest.raises(Unauthenticated):
         await here.gate.by_access_key(made.key.access_key)
 

@@ -93,6 +93,43 @@ async def test_two_rotations_at_once_leave_one_key(
     assert sum(key.revoked_at is None for key in await store.keys()) == 1
 
 
+ADDRESS = "0x6fd5a1b2c3"
+SCOPED = frozenset({"dialect:ipollo"})
+
+
+async def test_a_text_can_be_made_a_key(store: MemoryAccounts, ring: Keyring) -> None:
+    made = await ring.create("acme", KeyType.BEARER, scopes=SCOPED, token=ADDRESS)
+    ((key, token_hash, _),) = store.rows
+    assert (made.secret, key, token_hash) == (ADDRESS, made.key, tokens.hashed(ADDRESS))
+    assert (await ring.rotate(made.key.id)).secret.startswith("dsk_")
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"scopes": frozenset()}, "scope must be dialect:NAME"),
+        ({"scopes": frozenset({"model:x"})}, "scope must be dialect:NAME"),
+        ({"scopes": SCOPED | {"admin"}}, "scope must be dialect:NAME, and not admin"),
+        ({"token": "short"}, "token must be 8 to 200"),
+        ({"token": "x" * 201}, "token must be 8 to 200"),
+        ({"token": "with a blank"}, "token must be 8 to 200"),
+        ({"token": "钱包地址钱包地址"}, "token must be 8 to 200"),
+        ({"token": "dsk_" + "x" * 43}, "do not begin with dsk_"),
+        ({"kind": KeyType.PAIR}, "token must be absent"),
+    ],
+)
+async def test_a_text_that_others_may_know_opens_little(ring: Keyring, changes: dict[str, Any], words: str) -> None:
+    wanted: dict[str, Any] = {"kind": KeyType.BEARER, "scopes": SCOPED, "token": ADDRESS, **changes}
+    with pytest.raises(InvalidParameter, match=words):
+        await ring.create("acme", **wanted)
+
+
+async def test_one_text_is_one_key(ring: Keyring) -> None:
+    await ring.create("acme", KeyType.BEARER, scopes=SCOPED, token=ADDRESS)
+    with pytest.raises(InvalidParameter, match="a text that is no key yet"):
+        await ring.create("globex", KeyType.BEARER, scopes=SCOPED, token=ADDRESS)
+
+
 @pytest.mark.parametrize("operation", ["rotate", "revoke"])
 async def test_a_key_that_is_not_there_or_revoked_is_told(ring: Keyring, operation: str) -> None:
     made = await ring.create("acme", KeyType.BEARER)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from diffuserve.auth.access_tokens import LIFETIME, AccessTokens
+from diffuserve.auth.gate import FRESH_SECONDS
 from diffuserve.core.account import KeyLimits, KeyType
 from support.app import HeldClock, serving
 from support.qianfan import TOKEN, Closed
@@ -137,6 +138,7 @@ async def test_the_tokens_of_a_revoked_pair_are_invalid(closed: Closed) -> None:
     await closed.server.keys.create("acme", KeyType.BEARER)
     token = await closed.token()
     await closed.server.keys.revoke(closed.pair.key.id)
+    closed.server.clock.set(closed.server.clock.now() + FRESH_SECONDS)
     assert await closed.code(token) == 110
 
 

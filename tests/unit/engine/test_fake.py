@@ -143,7 +143,7 @@ async def test_jobs_step_side_by_side_and_their_time_counts_once() -> None:
     await clock.advance(2.0)
     await asyncio.gather(*jobs)
     status = engine.status()
-    assert (status.rows, status.step_seconds) == (4, 2.0)
+    assert (status.forwards, status.rows, status.step_seconds) == (2, 4, 2.0)
 
 
 async def test_cancelling_an_unknown_job_is_ignored(engine: FakeEngine) -> None:

@@ -108,7 +108,7 @@ class ControlNet:
         for what, wanted, given in questions:
             if wanted != given:
                 raise GenerationFailed(
-                    f"ControlNet {self.info.name} ({self.info.path}) does not fit the model {model.name}: "
+                    f"ControlNet {self.info.name} does not fit the model {model.name}: "
                     f"{what} are {_words(wanted)} in the one and {_words(given)} in the other"
                 )
 

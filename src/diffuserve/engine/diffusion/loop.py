@@ -110,6 +110,7 @@ class StepLoop:
     # One turn, in order.
 
     def _admit(self) -> None:
+        self._toolbox.turn()
         for _ in range(ADMIT_AT_ONCE):
             ticket = self._batcher.next_ticket(lambda ticket: self._toolbox.ready(ticket.run))
             if ticket is None:

@@ -72,7 +72,10 @@ class Loras:
         try:
             if info.family is not self._family:
                 raise Unusable(f"it is made for {info.family} models, and this one is {self._family}")
-            self._of_text[info.name], self._of_unet[info.name] = self._placed(lora_files.read(Path(info.path)))
+            text, unet = self._placed(lora_files.read(Path(info.path)))
+            # The UNet's last: who finds it there finds both.
+            self._of_text[info.name] = text
+            self._of_unet[info.name] = unet
         except Unusable as reason:
             raise GenerationFailed(f"LoRA {info.name} cannot be used: {reason}") from None
 
@@ -88,6 +91,16 @@ class Loras:
     def nbytes(self) -> int:
         """Bytes that all of them take on the device."""
         parts = (*self._of_unet.values(), *self._of_text.values())
+        return sum(pair.nbytes for pairs in parts for pair in pairs.values())
+
+    def take(self, info: LoraInfo) -> HeldLora:
+        """`read` it, and hold it until it is closed; others may draw meanwhile."""
+        self.read(info)
+        return HeldLora(self, info.name)
+
+    def nbytes_of(self, name: str) -> int:
+        """Bytes that one of them takes on the device; 0 where it was not read."""
+        parts = (self._of_unet.get(name, {}), self._of_text.get(name, {}))
         return sum(pair.nbytes for pairs in parts for pair in pairs.values())
 
     def unet_rows(self, mixes: Sequence[Mix]) -> AbstractContextManager[None]:
@@ -143,6 +156,21 @@ class Loras:
     def _module(self, name: str) -> Any:
         part, rest = part_of(name)
         return self._places.get(part, {}).get(rest)
+
+
+@dataclass(frozen=True, eq=False)
+class HeldLora:
+    """One LoRA in memory."""
+
+    loras: Loras
+    name: str
+
+    @property
+    def nbytes(self) -> int:
+        return self.loras.nbytes_of(self.name)
+
+    def close(self) -> None:
+        self.loras.forget(self.name)
 
 
 def _of(read: Mapping[str, _Pairs], lora: Lora) -> _Pairs:

@@ -36,13 +36,8 @@ class Model:
     solvers: Solvers
     compiled: Any = None
     """The UNet once more, compiled; it knows neither LoRAs nor controls."""
-    weight_bytes: int = 0
-    """Of the checkpoint itself."""
-
-    @property
-    def nbytes(self) -> int:
-        """With the LoRAs that were read for it."""
-        return self.weight_bytes + self.loras.nbytes
+    nbytes: int = 0
+    """Of the checkpoint itself, without LoRAs."""
 
     @property
     def latent_channels(self) -> int:
@@ -95,8 +90,10 @@ class Parts:
 
 
 def _assemble(info: ModelInfo, device: Device, parts: Parts, compiled: bool, exact: bool) -> Model:
-    # A float16 VAE of SDXL overflows; its config says so, and it then stays in float32.
-    upcast = device.dtype == torch.float16 and bool(getattr(parts.vae.config, "force_upcast", False))
+    # A float16 VAE of SDXL overflows; its config says so, and it then stays in float32. diffusers' default says so of SD1.5's,
+    # too, where it is not true.
+    wanted = info.family is Family.SDXL and bool(getattr(parts.vae.config, "force_upcast", False))
+    upcast = wanted and device.dtype == torch.float16
     for module, dtype in ((parts.unet, device.dtype), (parts.vae, torch.float32 if upcast else device.dtype)):
         module.to(device=device.device, memory_format=torch.channels_last).eval().requires_grad_(False)
         if module.dtype != dtype:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
@@ -25,6 +26,8 @@ log = structlog.get_logger(__name__)
 GIB = 2**30
 _HOST_SHARE, _CUDA_SHARE = 0.6, 0.85
 """Of all memory that there is, what models may take; the rest is for the work itself, and for others."""
+HUNGER = 5.0
+"""Seconds that a job waits for room before newcomers with other wishes are held back for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +39,9 @@ class Volume:
     paths: tuple[Path, ...]
     """The files and folders that it is read from, for an estimate of its size."""
     load: Callable[..., Any]
-    """Reads it; runs on another thread. What it returns has `nbytes`."""
+    """Reads it; runs on another thread. What it returns has `nbytes`, and perhaps `close`, for when it is let go."""
     of: str | None = None
-    """The volume that it is made for, wanted by the same jobs: what that came to is given to `load`."""
+    """The volume that it is made for, wanted by the same jobs: what that came to is given to `load`. They go together."""
 
 
 @dataclass(slots=True, eq=False)
@@ -58,12 +61,21 @@ class _Place:
 class Shelf:
     """Holds at most `budget` bytes, but always what a single job needs."""
 
-    def __init__(self, budget: int, expansion: float = 1.0, loaders: ThreadPoolExecutor | None = None) -> None:
+    def __init__(
+        self,
+        budget: int,
+        expansion: float = 1.0,
+        loaders: ThreadPoolExecutor | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         """`expansion`: bytes in memory for each byte on disk (2 for float16 files that are loaded as float32)."""
         self.budget = budget
         self._expansion = expansion
+        self._monotonic = monotonic
         self._places: dict[str, _Place] = {}
         self._clock = 0
+        self._hungry: dict[int, tuple[float, frozenset[str]]] = {}
+        """Jobs that wait for room: since when, and what for; the longest waiting first."""
         # One at a time: two would only fight for the disk.
         self._loaders = loaders or ThreadPoolExecutor(1, thread_name_prefix="load")
 
@@ -75,7 +87,7 @@ class Shelf:
 
     @property
     def nbytes(self) -> int:
-        """Of all that is loaded, now: a model grows by the LoRAs that are read for it."""
+        """Of all that is loaded or being loaded."""
         return sum(place.size if place.thing is None else place.thing.nbytes for place in self._places.values())
 
     @property
@@ -96,8 +108,12 @@ class Shelf:
             if place.error is not None:
                 raise place.error
         missing = [volume for name, volume in wanted.items() if name not in self._places]
-        if missing and not self._make_room(sum(map(self._estimate, missing)), needed=wanted.keys()):
+        if self._held_back(job_id, wanted.keys()):
             return False
+        if missing and not self._make_room(sum(map(self._estimate, missing)), needed=wanted.keys()):
+            self._hungry.setdefault(job_id, (self._monotonic(), frozenset(wanted)))
+            return False
+        self._hungry.pop(job_id, None)
         for volume in missing:
             self._begin(volume)
         places = self._present(wanted)
@@ -110,6 +126,7 @@ class Shelf:
         return [self._places[volume.name].thing for volume in volumes]
 
     def give_back(self, job_id: int) -> None:
+        self._hungry.pop(job_id, None)
         for place in self._places.values():
             place.readers.discard(job_id)
 
@@ -125,6 +142,15 @@ class Shelf:
 
     def close(self) -> None:
         self._loaders.shutdown(wait=False, cancel_futures=True)
+
+    def _held_back(self, job_id: int, wanted: Collection[str]) -> bool:
+        """Whether somebody has waited for room so long that this newcomer, who would keep it taken, is not let in."""
+        first = next(iter(self._hungry.items()), None)
+        if first is None or first[0] == job_id or self._monotonic() - first[1][0] < HUNGER:
+            return False
+        return not first[1][1].issuperset(wanted) and not all(
+            job_id in place.readers for place in self._present(wanted)
+        )
 
     def _present(self, names: Iterable[str]) -> list[_Place]:
         return [self._places[name] for name in names if name in self._places]
@@ -154,14 +180,20 @@ class Shelf:
             ]
             if not idle:
                 break
-            _, oldest = min(idle)
-            log.info("letting go", what=oldest)
-            del self._places[oldest]
+            self._let_go(min(idle)[1])
             let_go = True
         if let_go:
             release()
         # Else it is in use or being loaded by others, and is asked again. Alone, a job may take more than the budget.
         return self.nbytes + size <= self.budget or all(name in needed for name in self._places)
+
+    def _let_go(self, name: str) -> None:
+        """Nobody uses it; so nobody uses what was made for it, either."""
+        log.info("letting go", what=name)
+        for one in [name, *(other for other, place in self._places.items() if place.volume.of == name)]:
+            close = getattr(self._places.pop(one).thing, "close", None)
+            if close is not None:
+                close()
 
     def _settle(self) -> None:
         for place in self._places.values():
@@ -172,7 +204,9 @@ class Shelf:
                 place.thing = place.loading.result()
             else:
                 log.error("could not be loaded", what=place.volume.name, error=str(error))
-                place.error = error if isinstance(error, DiffuserveError) else GenerationFailed(str(error))
+                # Where things lie is the operator's business, and stands in the log.
+                hidden = GenerationFailed(f"{place.volume.name} could not be loaded; the server's log says why")
+                place.error = error if isinstance(error, GenerationFailed) else hidden
                 place.size = 0
             place.loading = None
         # When all who waited for it were told, the next job may find it mended.
