@@ -24,6 +24,7 @@ SCRIPTS = (
     "lora_switch.py",
     "signatures_bce.py",
     "signatures_volcengine.py",
+    "dialect_ipollo.py",
     "gpu.py",
     "report.py",
 )

@@ -13,6 +13,7 @@ from typing import Any
 import httpx2
 
 import common
+from dialect_ipollo import ipollo
 
 Call = Callable[[httpx2.AsyncClient, int], Awaitable[httpx2.Response]]
 
@@ -32,7 +33,7 @@ async def modelslab(client: httpx2.AsyncClient, number: int) -> httpx2.Response:
     return await client.post("/api/v6/images/text2img", json=body)
 
 
-CALLS: dict[str, Call] = {"native": native, "plain": plain, "modelslab": modelslab}
+CALLS: dict[str, Call] = {"native": native, "plain": plain, "modelslab": modelslab, "ipollo": ipollo}
 
 
 def main() -> None:

@@ -28,6 +28,7 @@ TITLES = {
     "lora_switch": "LoRAs: changing the mix, and different mixes in one batch (SD1.5's shape, random weights)",
     "signatures_bce": "Who asks, in the Qianfan dialect: one verification, and requests over HTTP (fake engine)",
     "signatures_volcengine": "Who asks, in the Volcengine dialect: one verification, and requests over HTTP (fake engine)",
+    "dialect_ipollo": "Wallets and task queries in the iPollo dialect (fake engine)",
 }
 
 

@@ -112,10 +112,11 @@ def test_realtime_calls_answer_with_text_where_that_is_asked_for(scene: Scene) -
     pictures(api.image_to_image(RealtimeImage2ImageSchema(**SMALL, init_image=PICTURE, strength=0.4)))
 
 
-def test_a_controlnet_that_is_not_there_is_named(scene: Scene) -> None:
+def test_controlnets_that_are_there_draw_and_others_are_named(scene: Scene) -> None:
     api = Community(client=scene.client())
-    with pytest.raises(Exception, match=r"status code 400.*this server has no ControlNet"):
-        api.controlnet(ControlNet(**SMALL, init_image=PICTURE, controlnet_model="canny", controlnet_type="canny"))
+    pictures(api.controlnet(ControlNet(**SMALL, init_image=PICTURE, controlnet_model="canny", controlnet_type="canny")))
+    with pytest.raises(Exception, match=r"status code 400.*controlnet_model must be one of"):
+        api.controlnet(ControlNet(**SMALL, init_image=PICTURE, controlnet_model="depth"))
 
 
 def test_families_of_their_own_and_their_models(scene: Scene) -> None:

@@ -58,7 +58,6 @@ NAMES = {
     "num_inference_steps": "steps",
     "guidance_scale": "cfg_scale",
     "num_images": "batch_size",
-    "loras": "the LoRAs in the prompt",
     "loras.weight": "the weight of a LoRA in the prompt",
 }
 """The core's parameter names, where ours differ."""

@@ -54,7 +54,7 @@ def identify(rooms: Rooms) -> Identify:
         if isinstance(address, str) and address.strip() and not address.startswith(tokens.TOKEN_PREFIX):
             return await _by_address(gate, address.strip())
         if request.method != "POST" and asked_task(request):
-            return await _by_task(rooms, asked_task(request))
+            return await _by_task(rooms, request)
         return await gate.by_token(None)
 
     return find
@@ -70,9 +70,10 @@ async def _by_address(gate: Gate, address: str) -> Key:
         ) from None
 
 
-async def _by_task(rooms: Rooms, asked: str) -> Key:
+async def _by_task(rooms: Rooms, request: Request) -> Key:
     """Stands for the submitter, at the one endpoint that shows a task by its id. Raises JobNotFound."""
-    job = await tasks.find(rooms, asked)
+    job = await tasks.find(rooms, asked_task(request))
+    request.state.task = job
     return Key(
         id=_TASK_KEY,
         account=job.account,

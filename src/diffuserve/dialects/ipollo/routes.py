@@ -128,7 +128,8 @@ def build(rooms: Rooms, manners: Manners, workers: Mapping[Kind, Worker]) -> API
         asked = asked_task(request)
         if not asked:
             raise MissingParameter("taskID")
-        job = await tasks.find(rooms, asked)
+        # Where the id was all that was shown, the task has been found already.
+        job = getattr(request.state, "task", None) or await tasks.find(rooms, asked)
         who = principal(request)
         if who != ANONYMOUS and who.account != job.account:
             raise tasks.unknown(asked)

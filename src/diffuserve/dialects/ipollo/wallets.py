@@ -103,8 +103,8 @@ async def explained(rooms: Rooms, payer: Payer, refusal: QuotaExhausted) -> Quot
     if valid and all(plan.unit is PlanUnit.VIDEO_SECONDS for plan in valid):
         refusal.message = "the plan of this address pays for videos only"
     elif valid:
-        left, needed = f"{refusal.left:g} {refusal.unit} left", f"{refusal.needed:g}"
-        refusal.message = f"the plan of this address is used up: it has {left} and this needs {needed}"
+        left = f"{refusal.left:g} {refusal.unit} left"
+        refusal.message = f"the plan of this address has {left} and this needs {refusal.needed:g}"
     elif begun:
         refusal.message = f"the plan of this address ended at {moment(max(plan.valid_until for plan in begun))} (UTC+8)"
     else:

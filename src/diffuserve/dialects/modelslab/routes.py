@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any
@@ -53,18 +54,10 @@ def build(rooms: Rooms, manners: Manners) -> APIRouter:
     for path in paths.drawing():
         _add(router, path, studio)
     for fetch in paths.FETCH:
-        described = fetch == "/v6/images/fetch"
-        for tail in ("", "/{job_id}"):
-            router.add_api_route(
-                fetch + tail,
-                studio.fetch,
-                methods=["GET", "POST"] if tail else ["POST"],
-                include_in_schema=described and bool(tail),
-                operation_id=f"modelslab_fetch{fetch}{tail}",
-                summary="Look for the pictures of a request",
-                response_model=wire.Answer,
-                responses=_FAILURES,
-            )
+        _add_fetch(router, fetch, "POST", studio)
+        for method in ("POST", "GET"):
+            # People with browsers look with GET.
+            _add_fetch(router, f"{fetch}/{{job_id}}", method, studio)
     for root in paths.MANAGED:
         for name, call in desk.calls().items():
             _manage(router, f"{root}/{name}", call, described=root == paths.MANAGED[0])
@@ -126,6 +119,7 @@ class Studio:
         done = progress.done if progress else job.request.drawn_steps // 2
         return eta.remaining(
             job.request.drawn_steps,
+            job.request.num_images,
             backlog,
             self._speed.read(status),
             ready=status.ready,
@@ -146,11 +140,25 @@ def _add(router: APIRouter, path: Path, studio: Studio) -> None:
         draw,
         methods=["POST"],
         include_in_schema=path.described,
-        operation_id=f"modelslab{path.path}",
+        operation_id=_name(path.path),
         summary=f"The vendor's {path.operation.value}",
         response_model=wire.Answer,
         responses=_FAILURES,
         openapi_extra=wire.body_schema(call),
+    )
+
+
+def _add_fetch(router: APIRouter, path: str, method: str, studio: Studio) -> None:
+    router.add_api_route(
+        path,
+        studio.fetch,
+        methods=[method],
+        include_in_schema=path.startswith("/v6/images/fetch"),
+        operation_id=_name(path, method),
+        summary="Look for the pictures of a request",
+        response_model=wire.Answer,
+        responses=_FAILURES,
+        openapi_extra=wire.body_schema(wire.FetchCall) if method == "POST" else None,
     )
 
 
@@ -165,10 +173,16 @@ def _manage(
         answer,
         methods=["POST"],
         include_in_schema=described,
-        operation_id=f"modelslab{path}",
+        operation_id=_name(path),
         summary=f"The vendor's {path.rpartition('/')[2]}",
         responses=_FAILURES,
     )
+
+
+def _name(path: str, method: str = "POST") -> str:
+    """An operation's id for the interactive documentation."""
+    words = re.findall(r"[a-z0-9]+", path.replace("{job_id}", "by_id"))
+    return "_".join(["modelslab", *words, *([] if method == "POST" else [method.lower()])])
 
 
 def _tolerate_slashes(router: APIRouter) -> None:
