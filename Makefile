@@ -6,6 +6,9 @@ BIN    := $(VENV)/bin
 SRC    := src tests benchmarks tools
 ARGS   ?=
 
+# Two test processes: each test file keeps to one of them, so that what a file sets up is set up once.
+SIDE_BY_SIDE := -n 2 --dist loadfile
+
 # A stamp says what is installed, and for which pyproject.toml: when that is newer, pip runs again; else nothing does.
 SERVE_STAMP := $(VENV)/.installed-serve
 DEV_STAMP   := $(VENV)/.installed-dev
@@ -30,14 +33,14 @@ serve: $(SERVE_STAMP)
 	@exec $(BIN)/diffuserve serve $(ARGS)
 
 test: $(DEV_STAMP)
-	@$(BIN)/pytest $(ARGS)
+	@$(BIN)/pytest $(SIDE_BY_SIDE) $(ARGS)
 
 check: $(DEV_STAMP)
 	@$(BIN)/ruff format --check $(wildcard $(SRC))
 	@$(BIN)/ruff check $(wildcard $(SRC))
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
-	@$(BIN)/pytest -m unit
+	@$(BIN)/pytest -m unit $(SIDE_BY_SIDE)
 
 format: $(DEV_STAMP)
 	@$(BIN)/ruff format $(wildcard $(SRC))

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 from fastapi import APIRouter
+from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Match
@@ -139,12 +140,9 @@ def _add(router: APIRouter, path: Path, studio: Studio) -> None:
         path.path,
         draw,
         methods=["POST"],
-        include_in_schema=path.described,
         operation_id=_name(path.path),
         summary=f"The vendor's {path.operation.value}",
-        response_model=wire.Answer,
-        responses=_FAILURES,
-        openapi_extra=wire.body_schema(call),
+        **_documented(path.described, wire.Answer, call),
     )
 
 
@@ -153,12 +151,9 @@ def _add_fetch(router: APIRouter, path: str, method: str, studio: Studio) -> Non
         path,
         studio.fetch,
         methods=[method],
-        include_in_schema=path.startswith("/v6/images/fetch"),
         operation_id=_name(path, method),
         summary="Look for the pictures of a request",
-        response_model=wire.Answer,
-        responses=_FAILURES,
-        openapi_extra=wire.body_schema(wire.FetchCall) if method == "POST" else None,
+        **_documented(path.startswith("/v6/images/fetch"), wire.Answer, wire.FetchCall if method == "POST" else None),
     )
 
 
@@ -172,11 +167,24 @@ def _manage(
         path,
         answer,
         methods=["POST"],
-        include_in_schema=described,
         operation_id=_name(path),
         summary=f"The vendor's {path.rpartition('/')[2]}",
-        responses=_FAILURES,
+        **_documented(described),
     )
+
+
+def _documented(
+    described: bool, answer: type[BaseModel] | None = None, call: type[BaseModel] | None = None
+) -> dict[str, Any]:
+    """What the documentation says of a route. Of the many that are further names of another nothing is worked out: it would
+    make every start slower."""
+    if not described:
+        return {"include_in_schema": False, "response_model": None}
+    return {
+        "response_model": answer,
+        "responses": _FAILURES,
+        "openapi_extra": None if call is None else wire.body_schema(call),
+    }
 
 
 def _name(path: str, method: str = "POST") -> str:

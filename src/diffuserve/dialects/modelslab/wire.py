@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -125,6 +126,7 @@ class Failure(BaseModel):
     retry_after: int | None = None
 
 
+@functools.cache
 def body_schema(call: type[BaseModel]) -> dict[str, Any]:
     """The OpenAPI request body of `call`."""
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": call.model_json_schema()}}}}

@@ -59,9 +59,9 @@ def load(info: ModelInfo, device: Device, *, compiled: bool = False, exact: bool
     _hush()
     try:
         parts = _from_file(path, info) if path.is_file() else _from_folder(path, device)
-    except ConfigurationError:
-        raise
     except Exception as error:
+        if isinstance(error, ConfigurationError) and path.is_file():
+            raise  # it names the file
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ConfigurationError(f"model {info.name} at {path} could not be loaded: {reason}") from error
     return _assemble(info, device, parts, compiled, exact)
