@@ -19,6 +19,8 @@ from urllib.request import Request, urlopen
 COMMAND = (sys.executable, "-m", "diffuserve.cli")
 PATIENCE = 90.0
 """Seconds after which a test gives up on a process; only a broken one ever takes so long."""
+LIFETIME = 900.0
+"""Seconds after which a server is ended whatever the tests do; all tests of a file may share it."""
 
 
 def environment(**settings: str) -> dict[str, str]:
@@ -59,6 +61,9 @@ class Server:
         self._deadline.start()
         self.url = self._until(r"Ready at (\S+)")
         self._until("Ctrl-C")
+        self._deadline.cancel()
+        self._deadline = threading.Timer(LIFETIME, self.process.kill)
+        self._deadline.start()
 
     def read_until(self, pattern: str) -> None:
         self._until(pattern)
